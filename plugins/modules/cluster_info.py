@@ -1,0 +1,139 @@
+#!/usr/bin/python
+# Copyright (c) 2026, aicluster.zerotrust contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module cluster_info."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cluster_info
+short_description: Read what a Kubernetes cluster says about its nodes and its network
+version_added: 0.1.0
+description:
+  - Reads in one call, with few paged requests, what plan and verdict need to know of a cluster. Nodes, Cilium,
+    its Helm release, other owners of the CNI, kube-proxy, the run's Lease and the caller's permissions.
+  - Changes nothing. A part that cannot be read is named in RV(cluster.read_errors); only a cluster that cannot be
+    reached at all, or does not accept the credentials, fails the task.
+extends_documentation_fragment: [aicluster.zerotrust.kubernetes]
+attributes:
+  check_mode:
+    support: full
+    description: It only reads.
+options:
+  release:
+    description: Name of the Helm release of Cilium.
+    type: str
+    default: cilium
+  namespace:
+    description: Namespace of the Helm release of Cilium.
+    type: str
+    default: kube-system
+  need:
+    description: Which permissions are asked about; V(apply) includes those of V(read).
+    type: str
+    choices: [read, apply]
+    default: read
+  gpu_pods:
+    description:
+      - Count the pods that hold GPUs on each Node. All pods are listed, paged, and only in a cluster that has GPUs.
+      - Pods with resource claims (DRA) count as GPU pods, since what they claim is not visible in the Pod.
+    type: bool
+    default: true
+  endpoints:
+    description: Read CiliumEndpoints too, one per pod. Allowed IPs under native routing need them.
+    type: bool
+    default: false
+  chart_ref:
+    description: A chart (directory, archive, oci:// or name) whose version and values are returned too.
+    type: str
+  chart_repo:
+    description: URL of the repository of O(chart_ref).
+    type: str
+  chart_version:
+    description: Version of O(chart_ref) in a repository.
+    type: str
+  helm_binary:
+    description: Helm 3 on this host; its version is returned. Also reads O(chart_ref) unless that is a directory.
+    type: str
+author:
+  - aicluster.zerotrust contributors
+"""
+
+EXAMPLES = r"""
+- name: Read the cluster
+  aicluster.zerotrust.cluster_info:
+    kubeconfig: ~/.kube/config
+    context: lab
+  register: zerotrust_cluster
+"""
+
+RETURN = r"""
+cluster:
+  description:
+    - What was read, with schema, uid, server, server_version, read_errors (what, error), nodes, cilium (crds, config,
+      daemonset, nodes, endpoints), release, cni_owners, kube_proxy, service_cidrs, lease and permissions.
+    - Null stands for what is not there or could not be read; read_errors tells the two apart.
+    - kube_proxy.present is null where it cannot be told (k3s).
+  returned: success
+  type: dict
+chart:
+  description: version, values_yaml and error of the chart.
+  returned: when chart_ref is given
+  type: dict
+helm:
+  description: version and error of the helm binary.
+  returned: when helm_binary is given
+  type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster import chart, observe
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster.client import (
+    CONNECTION_OPTIONS,
+    ApiError,
+    connect,
+)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **CONNECTION_OPTIONS,
+            "release": {"type": "str", "default": "cilium"},
+            "namespace": {"type": "str", "default": "kube-system"},
+            "need": {"type": "str", "choices": ["read", "apply"], "default": "read"},
+            "gpu_pods": {"type": "bool", "default": True},
+            "endpoints": {"type": "bool", "default": False},
+            "chart_ref": {"type": "str"},
+            "chart_repo": {"type": "str"},
+            "chart_version": {"type": "str"},
+            "helm_binary": {"type": "str"},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    result = {"changed": False}
+    try:
+        result["cluster"] = observe.cluster(
+            connect(given["kubeconfig"], given["context"]),
+            release=given["release"],
+            namespace=given["namespace"],
+            need=given["need"],
+            gpu_pods=given["gpu_pods"],
+            endpoints=given["endpoints"],
+        )
+    except ApiError as error:
+        module.fail_json(msg=f"ZT906: {error.message}")
+    if given["helm_binary"]:
+        result["helm"] = chart.helm_version(given["helm_binary"])
+    if given["chart_ref"]:
+        result["chart"] = chart.read(
+            given["chart_ref"], given["chart_repo"], given["chart_version"], given["helm_binary"] or "helm"
+        )
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
