@@ -188,6 +188,11 @@ class Socket:
         self._send(kind, flags | NLM_F_ACK, payload)
         self._receive()
 
+    def ask(self, kind: int, payload: bytes) -> list[Message]:
+        """The answer to a question that is no dump, without its acknowledgement; raises NetlinkError on refusal."""
+        self._send(kind, NLM_F_ACK, payload)
+        return self._receive()
+
     def dump(self, kind: int, payload: bytes) -> list[Message]:
         """All messages of a dump, repeated where it was interrupted or the socket's buffer overran.
 
