@@ -1,0 +1,74 @@
+# Copyright (c) 2026, aicluster.zerotrust contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The runner of the tests: what it counts, and that it cannot call a broken run green."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def runner() -> t.Any:
+    spec = importlib.util.spec_from_file_location("zerotrust_runner", ROOT / "tests" / "run.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # dataclasses looks its module up.
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_junit_cases_are_counted_by_outcome(runner: t.Any, tmp_path: Path) -> None:
+    junit = tmp_path / "junit.xml"
+    junit.write_text(
+        "<testsuites><testsuite>"
+        "<testcase name='a'/><testcase name='b'><failure/></testcase>"
+        "<testcase name='c'><error/></testcase><testcase name='d'><skipped/></testcase>"
+        "</testsuite></testsuites>"
+    )
+    assert runner.count_junit(junit) == runner.Count(passed=1, failed=2, skipped=1)
+
+
+def test_pytest_that_cannot_start_is_a_failure(runner: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "run", lambda *_: 4)
+    assert runner.pytest_tier("unit", []).failed == 1
+
+
+def test_a_run_ended_by_its_timeout_is_a_failure(runner: t.Any) -> None:
+    assert runner.run(["sleep", "30"], 0.2) == 124
+
+
+def test_tiers_that_need_root_are_named_and_counted_as_skipped(runner: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner.os, "geteuid", lambda: 1000)
+    for tier in runner.NEED_ROOT:
+        assert "needs root" in runner.reason_not_to_run(tier)
+        assert runner.run_tier(tier, []) == runner.Count(skipped=1)
+
+
+def test_tools_that_take_too_long_are_not_built(runner: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Done:
+        returncode = 0
+        stdout = "etcd 3.6.14: build, about 50 min\ntotal: about 50 min\n"
+        stderr = ""
+
+    monkeypatch.setattr(runner.subprocess, "run", lambda *_, **__: Done)
+    reason, failure = runner.tools_problem()
+    assert "50 min" in reason
+    assert not failure
+
+
+def test_exit_status_follows_failures(runner: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "run_tier", lambda *_: runner.Count(passed=3))
+    assert runner.main(["all"]) == 0
+    monkeypatch.setattr(runner, "run_tier", lambda tier, _: runner.Count(passed=3, failed=int(tier == "faults")))
+    assert runner.main(["all"]) == 1
+    assert runner.main(["nonsense"]) == 2
