@@ -1,0 +1,408 @@
+# Copyright (c) 2026, aicluster.zerotrust contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The policy model: who may talk to whom, typed and without the words of any engine.
+
+A document (docs/policy.md) is parsed into a Policy: a subject (pods), what the subject may receive (ingress)
+and what it may open (egress). Nothing here knows how an engine writes that down; render.py does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import ipaddress
+import re
+import typing as t
+
+PROTOCOLS = ("TCP", "UDP", "SCTP")
+ENTITIES = ("all", "cluster", "health", "host", "ingress", "kube-apiserver", "remote-node", "world")
+ALL_PORTS = 0
+"""As a port number: every port of the protocol."""
+
+_NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+_DNS_LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+_LABEL_VALUE = re.compile(r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")
+_LABEL_KEY = re.compile(r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$")
+_PORT_NAME = re.compile(r"^(?=.{1,15}$)(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*$")
+
+
+class PolicyError(Exception):
+    """A document cannot be taken: path within it ("allow[0].ports[1].port"), value, why, what to do instead."""
+
+    def __init__(self, path: str, value: t.Any, why: str, remedy: str) -> None:
+        super().__init__(f"{path}: {why}")
+        self.path = path
+        self.value = value
+        self.why = why
+        self.remedy = remedy
+
+
+@dataclasses.dataclass(frozen=True)
+class Selector:
+    """Pods: by labels (sorted pairs; empty is all), namespace (None is the policy's own), service account."""
+
+    labels: t.Tuple[t.Tuple[str, str], ...] = ()
+    namespace: t.Optional[str] = None
+    service_account: t.Optional[str] = None
+
+    def covers(self, other: Selector) -> bool:
+        """Whether every pod that `other` selects is selected by this one too. Namespaces must be filled in."""
+        return (
+            self.namespace in (None, other.namespace)
+            and self.service_account in (None, other.service_account)
+            and set(self.labels) <= set(other.labels)
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Entity:
+    """What has no pod labels: a name from ENTITIES."""
+
+    name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """Addresses outside of the cluster: a CIDR and the CIDRs within it that are not meant."""
+
+    cidr: str
+    exclude: t.Tuple[str, ...] = ()
+
+
+Peer = t.Union[Selector, Entity, Network]
+
+
+@dataclasses.dataclass(frozen=True)
+class Port:
+    """A port number (ALL_PORTS for every one), a range up to end, or a container port's name; and its protocol."""
+
+    port: t.Union[int, str]
+    protocol: str = "TCP"
+    end: t.Optional[int] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """One permission: any of the peers, on any of the ports. Empty ports: all ports of all protocols."""
+
+    peers: t.Tuple[Peer, ...]
+    ports: t.Tuple[Port, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """Rules for the subject's pods. namespace None: the policy is cluster-wide and subject names a namespace.
+
+    ingress, egress: None leaves the direction alone; rules (even none) allow just these.
+    isolate: whether a direction with rules denies what they do not allow. False only adds permissions.
+    """
+
+    name: str
+    namespace: t.Optional[str]
+    subject: Selector
+    ingress: t.Optional[t.Tuple[Rule, ...]] = None
+    egress: t.Optional[t.Tuple[Rule, ...]] = None
+    isolate: bool = True
+    preset: t.Optional[str] = None
+
+    @property
+    def scope(self) -> str:
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
+Data = t.Mapping[str, t.Any]
+
+
+def parse(document: t.Any) -> Policy:
+    """A document of the model as Policy. Raises PolicyError at the first thing that is wrong."""
+    data = mapping(document, "")
+    preset = data.get("preset")
+    if preset is not None:
+        if preset not in _PRESETS:
+            raise PolicyError("preset", preset, "there is no such preset", f"use one of {', '.join(sorted(_PRESETS))}")
+        return _PRESETS[preset](data)
+    return _rules(data)
+
+
+# Forms -------------------------------------------------------------------------------------------------------------
+
+
+def _rules(data: Data) -> Policy:
+    known(data, ("name", "namespace", "cluster_wide", "to", "from", "allow", "isolate"), "")
+    name, wide = _head(data)
+    if ("to" in data) == ("from" in data):
+        raise PolicyError(
+            "to",
+            {key: data[key] for key in ("to", "from") if key in data},
+            "a policy has one direction",
+            "give `to` (the pods that receive; each allow has `from`) or `from` (the pods that open connections; "
+            "each allow has `to`)",
+        )
+    receives = "to" in data
+    own, other = ("to", "from") if receives else ("from", "to")
+    namespace = None if wide else required(data, "namespace", "", namespace_name)
+    subject = selector(data[own], own, needs_namespace=wide, other_namespace=wide)
+    rules = []
+    for index, item in enumerate(sequence(required(data, "allow", "", None), "allow")):
+        path = f"allow[{index}]"
+        entry = mapping(item, path)
+        known(entry, (other, "ports"), path)
+        peers = tuple(
+            peer(value, where, needs_namespace=wide) for where, value in one_or_many(entry, other, path)
+        )
+        rules.append(Rule(peers, ports(entry, path)))
+    isolate = boolean(data.get("isolate", True), "isolate")
+    return Policy(
+        name,
+        namespace,
+        subject,
+        ingress=tuple(rules) if receives else None,
+        egress=None if receives else tuple(rules),
+        isolate=isolate,
+    )
+
+
+def _head(data: Data) -> t.Tuple[str, bool]:
+    name = required(data, "name", "", object_name)
+    wide = boolean(data.get("cluster_wide", False), "cluster_wide")
+    if wide and "namespace" in data:
+        raise PolicyError(
+            "namespace",
+            data["namespace"],
+            "a cluster-wide policy is in no namespace",
+            "remove it and give the namespace in each selector, or remove cluster_wide",
+        )
+    return name, wide
+
+
+def _dns_rule(data: Data, path: str) -> Rule:
+    """Permission to ask the cluster's resolver; `dns` may name its pods: {namespace, labels}."""
+    where = selector(
+        data.get("dns", {"namespace": "kube-system", "labels": {"k8s-app": "kube-dns"}}),
+        join(path, "dns"),
+        needs_namespace=True,
+        other_namespace=True,
+    )
+    return Rule((where,), (Port(53, "UDP"), Port(53, "TCP")))
+
+
+def _preset_dns(data: Data) -> Policy:
+    known(data, ("preset", "name", "namespace", "from", "dns", "isolate"), "")
+    name, _wide = _head(data)
+    namespace = required(data, "namespace", "", namespace_name)
+    subject = selector(data.get("from", {}), "from")
+    # By itself it must not cut off everything but DNS: it only adds the permission, unless asked.
+    isolate = boolean(data.get("isolate", False), "isolate")
+    return Policy(name, namespace, subject, egress=(_dns_rule(data, ""),), isolate=isolate, preset="dns")
+
+
+def _preset_pytorch(data: Data) -> Policy:
+    known(data, ("preset", "name", "namespace", "job_labels", "rendezvous_port", "storage", "dns"), "")
+    name, _wide = _head(data)
+    namespace = required(data, "namespace", "", namespace_name)
+    labels = label_pairs(required(data, "job_labels", "", None), "job_labels")
+    if not labels:
+        raise PolicyError(
+            "job_labels",
+            data["job_labels"],
+            "it would select every pod of the namespace",
+            "give the labels that the pods of this job have and no others do",
+        )
+    rendezvous = port_number(data.get("rendezvous_port", 29500), "rendezvous_port")
+    job = Selector(labels)
+    # Rank to rank on all TCP ports contains the rendezvous port. It stands there by itself all the same, so that
+    # the policy goes on saying what it is for if someone narrows the first rule.
+    ranks = (Rule((job,), (Port(ALL_PORTS, "TCP"),)), Rule((job,), (Port(rendezvous, "TCP"),)))
+    egress = [*ranks, _dns_rule(data, "")]
+    for index, item in enumerate(sequence(data.get("storage", []), "storage")):
+        path = f"storage[{index}]"
+        entry = mapping(item, path)
+        where = {key: value for key, value in entry.items() if key != "ports"}
+        found = ports(entry, path)
+        if not found:
+            raise PolicyError(join(path, "ports"), None, "storage needs ports", "give the ports, such as [2049] for NFS")
+        egress.append(Rule((peer(where, path),), found))
+    return Policy(name, namespace, job, ingress=ranks, egress=tuple(egress), preset="pytorch")
+
+
+_PRESETS: t.Dict[str, t.Callable[[Data], Policy]] = {"dns": _preset_dns, "pytorch": _preset_pytorch}
+
+
+# Parts -------------------------------------------------------------------------------------------------------------
+
+
+def peer(value: t.Any, path: str, needs_namespace: bool = False) -> Peer:
+    """A peer: {entity} or {cidr, except} or a selector."""
+    data = mapping(value, path)
+    kinds = [key for key in ("entity", "cidr") if key in data]
+    if len(kinds) > 1 or (kinds and set(data) - {"entity", "cidr", "except"}):
+        raise PolicyError(
+            path,
+            dict(data),
+            "a peer is one of entity, cidr, or pods by labels, namespace and service_account",
+            "write one list entry for each",
+        )
+    if "entity" in data:
+        known(data, ("entity",), path)
+        if data["entity"] not in ENTITIES:
+            raise PolicyError(
+                join(path, "entity"), data["entity"], "there is no such entity", f"use one of {', '.join(ENTITIES)}"
+            )
+        return Entity(data["entity"])
+    if "cidr" in data:
+        known(data, ("cidr", "except"), path)
+        network = cidr(data["cidr"], join(path, "cidr"))
+        excluded = []
+        for index, item in enumerate(sequence(data.get("except", []), join(path, "except"))):
+            where = f"{join(path, 'except')}[{index}]"
+            inner = cidr(item, where)
+            if inner.version != network.version or not inner.subnet_of(network):  # type: ignore[arg-type]
+                raise PolicyError(where, item, f"it is not within {network}", "name a part of the peer's cidr")
+            excluded.append(str(inner))
+        return Network(str(network), tuple(excluded))
+    return selector(data, path, needs_namespace=needs_namespace, other_namespace=True)
+
+
+def selector(value: t.Any, path: str, needs_namespace: bool = False, other_namespace: bool = False) -> Selector:
+    """{labels, namespace, service_account}; other_namespace: whether it may name one, needs_namespace: must."""
+    data = mapping(value, path)
+    known(data, ("labels", "namespace", "service_account"), path)
+    where = data.get("namespace")
+    if where is not None and not other_namespace:
+        raise PolicyError(
+            join(path, "namespace"), where, "the policy's own pods are in the policy's namespace", "remove it here"
+        )
+    if where is None and needs_namespace:
+        raise PolicyError(
+            join(path, "namespace"),
+            None,
+            "without a namespace it would match these labels in every namespace",
+            "name the namespace of these pods",
+        )
+    account = data.get("service_account")
+    return Selector(
+        labels=label_pairs(data.get("labels", {}), join(path, "labels")),
+        namespace=None if where is None else namespace_name(where, join(path, "namespace")),
+        service_account=None if account is None else object_name(account, join(path, "service_account")),
+    )
+
+
+def ports(data: Data, path: str) -> t.Tuple[Port, ...]:
+    """data["ports"]: numbers, names, "all" or {port, end_port, protocol}; absent or empty: ()."""
+    found = []
+    for index, item in enumerate(sequence(data.get("ports", []), join(path, "ports"))):
+        where = f"{join(path, 'ports')}[{index}]"
+        entry = item if isinstance(item, t.Mapping) else {"port": item}
+        known(entry, ("port", "end_port", "protocol"), where)
+        protocol = entry.get("protocol", "TCP")
+        if protocol not in PROTOCOLS:
+            raise PolicyError(
+                join(where, "protocol"), protocol, "there is no such protocol", f"use one of {', '.join(PROTOCOLS)}"
+            )
+        port, end = required(entry, "port", where, None), entry.get("end_port")
+        if port == "all":
+            number: t.Union[int, str] = ALL_PORTS
+        elif isinstance(port, str) and not port.isdigit():
+            if not _PORT_NAME.match(port):
+                raise PolicyError(
+                    join(where, "port"), port, "it is neither a port nor the name of one", "give 1 to 65535 or a name"
+                )
+            number = port
+        else:
+            number = port_number(port, join(where, "port"))
+        if end is not None:
+            end = port_number(end, join(where, "end_port"))
+            if not isinstance(number, int) or number == ALL_PORTS or end < number:
+                raise PolicyError(
+                    join(where, "end_port"), end, f"no range begins at {port}", "give a number that is not below port"
+                )
+        found.append(Port(number, protocol, end))
+    return tuple(found)
+
+
+def port_number(value: t.Any, path: str) -> int:
+    text = str(value)
+    if isinstance(value, bool) or not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise PolicyError(path, value, "it is no port", "give a number from 1 to 65535")
+    return int(text)
+
+
+def cidr(value: t.Any, path: str) -> t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]:
+    try:
+        return ipaddress.ip_network(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise PolicyError(
+            path, value, f"it is no CIDR ({error})", "write a network without host bits, such as 10.9.0.0/24"
+        ) from error
+
+
+def label_pairs(value: t.Any, path: str) -> t.Tuple[t.Tuple[str, str], ...]:
+    pairs = []
+    for key, item in mapping(value, path).items():
+        if not _LABEL_KEY.match(key):
+            raise PolicyError(join(path, key), key, "it is no label key", "write it as the pods have it")
+        if not isinstance(item, str) or not _LABEL_VALUE.match(item):
+            raise PolicyError(join(path, key), item, "it is no label value", "write a quoted text of 63 letters at most")
+        pairs.append((key, item))
+    return tuple(sorted(pairs))
+
+
+def object_name(value: t.Any, path: str) -> str:
+    if not isinstance(value, str) or len(value) > 253 or not _NAME.match(value):
+        raise PolicyError(path, value, "it is no name of an object", "use small letters, digits, - and .")
+    return value
+
+
+def namespace_name(value: t.Any, path: str) -> str:
+    if not isinstance(value, str) or not _DNS_LABEL.match(value):
+        raise PolicyError(path, value, "it is no namespace", "use small letters, digits and -, 63 at most")
+    return value
+
+
+def boolean(value: t.Any, path: str) -> bool:
+    if not isinstance(value, bool):
+        raise PolicyError(path, value, "it is neither true nor false", "write true or false")
+    return value
+
+
+def mapping(value: t.Any, path: str) -> Data:
+    if not isinstance(value, t.Mapping) or not all(isinstance(key, str) for key in value):
+        raise PolicyError(path or "(document)", value, "it is no mapping of names to values", "see docs/policy.md")
+    return value
+
+
+def sequence(value: t.Any, path: str) -> t.Sequence[t.Any]:
+    if not isinstance(value, (list, tuple)):
+        raise PolicyError(path, value, "it is no list", "write a list, such as [..]")
+    return value
+
+
+def one_or_many(data: Data, key: str, path: str) -> t.List[t.Tuple[str, t.Any]]:
+    """data[key] as [(path, value)]: one mapping or a list of at least one."""
+    value = required(data, key, path, None)
+    where = join(path, key)
+    if not isinstance(value, (list, tuple)):
+        return [(where, value)]
+    if not value:
+        raise PolicyError(where, value, "an empty list allows nobody", f"name a peer, or remove the entry {path}")
+    return [(f"{where}[{index}]", item) for index, item in enumerate(value)]
+
+
+def required(data: Data, key: str, path: str, check: t.Optional[t.Callable[[t.Any, str], t.Any]]) -> t.Any:
+    where = join(path, key)
+    if data.get(key) is None:
+        raise PolicyError(where, None, "it is missing", f"set {where}")
+    return check(data[key], where) if check else data[key]
+
+
+def known(data: Data, names: t.Sequence[str], path: str) -> None:
+    for key in data:
+        if key not in names:
+            near = difflib.get_close_matches(key, names, 1)
+            remedy = f"did you mean {near[0]}?" if near else f"known here: {', '.join(names)}"
+            raise PolicyError(join(path, key), data[key], "there is no such field", remedy)
+
+
+def join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
