@@ -30,6 +30,7 @@ class Reader:
 
     read: t.Callable[[str], wireguard.Device] = wireguard.read
     send: t.Optional[t.Callable[[str, str], None]] = None
+    exists: t.Callable[[str], bool] = lambda name: name in {found for _index, found in socket.if_nameindex()}
     epoch: t.Callable[[], float] = time.time
     monotonic: t.Callable[[], float] = time.monotonic
     sleep: t.Callable[[float], None] = time.sleep
@@ -71,8 +72,9 @@ def observe(
             result["provoked"] = _provoke(act, name, chosen)
             device = _wait(act, name, device, result, wait)
     except wireguard.Gone as gone:
-        # after a provocation this is a device that went away meanwhile, which is an answer too
-        result.update(epoch=act.epoch(), error=gone.strerror)
+        result.update(epoch=act.epoch())
+        if act.exists(name):  # an interface is there: that nothing answers for it does not say that it is no WireGuard
+            result.update(present=None, error=f"interface {name} is there, but {gone.strerror}")
         return result
     except (OSError, ValueError) as error:
         # present stays unproved: whoever reads this must take the error for "unknown", not for "no device"
