@@ -92,3 +92,9 @@ def manifest_config(manifest: str) -> t.Optional[Json]:
         if isinstance(document, dict) and (document.get("metadata") or {}).get("name") == "cilium-config":
             return document.get("data") or {}
     return None
+
+
+def encode(record: Json) -> str:
+    """A release record as a Secret's data.release; inverse of decode()."""
+    packed = gzip.compress(json.dumps(record, separators=(",", ":")).encode(), mtime=0)
+    return base64.b64encode(base64.b64encode(packed)).decode()
