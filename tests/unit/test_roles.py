@@ -57,12 +57,12 @@ def test_own_variables_have_the_prefix_of_the_role(role: Path) -> None:
     assert not strange
 
 
-def test_own_variables_that_are_optional_have_a_default(role: Path) -> None:
-    """A shared variable (zerotrust_) may be unset; a role's own has a default in both files, and the same."""
+def test_defaults_are_the_same_in_both_files(role: Path) -> None:
+    """An own variable has its default in both files or, where unset has a meaning, in none."""
     for name, spec in options(role).items():
         if not name.startswith(f"{role.name}_") or spec.get("required"):
             continue
-        assert name in defaults(role), f"{name} is optional and has no default in defaults/main.yml"
+        assert ("default" in spec) == (name in defaults(role)), f"{name} has a default in one file only"
         # A default that is an expression is stated in words in the specification.
         if "default" in spec and "{{" not in str(defaults(role)[name]):
             assert spec["default"] == defaults(role)[name], f"{name}: two different defaults"
