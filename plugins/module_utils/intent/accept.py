@@ -67,7 +67,7 @@ def apply_acceptance(
                 Finding(
                     "ZT914",
                     Subject("variable", f"zerotrust_accept {entry['code']} {entry['subject']}"),
-                    f"the acceptance of {entry['code']} for {entry['subject']} ended on {entry['until']} ({entry['owner']})",
+                    f"{entry['owner']} accepted {entry['code']} of {entry['subject']} until {entry['until']}",
                     observed=entry["until"],
                     source="variables",
                 )

@@ -36,9 +36,9 @@ _NOT_YET: dict[str, dict[str, str]] = {
 class DropUnencrypted:
     """zerotrust_drop_unencrypted; None stands for unset."""
 
-    egress: t.Optional[bool] = None
-    ingress: t.Optional[bool] = None
-    mesh: t.Optional[bool] = None
+    egress: bool | None = None
+    ingress: bool | None = None
+    mesh: bool | None = None
 
     @property
     def any(self) -> bool:
@@ -51,13 +51,13 @@ class CiliumIntent:
 
     version: str = "1.20.2"
     chart_ref: str = "cilium"
-    chart_repo: t.Optional[str] = "https://helm.cilium.io/"
+    chart_repo: str | None = "https://helm.cilium.io/"
     release: str = "cilium"
     namespace: str = "kube-system"
     kube_proxy_replacement: bool = False
-    k8s_service_host: t.Optional[str] = None
+    k8s_service_host: str | None = None
     k8s_service_port: int = 6443
-    cni_exclusive: t.Optional[bool] = None
+    cni_exclusive: bool | None = None
     ipam_mode: str = "kubernetes"
     hubble_relay: bool = False
     hubble_ui: bool = False
@@ -78,26 +78,26 @@ class PolicyIntent:
 class Intent:
     """The intent of a cluster; fields are the public variables without their prefix zerotrust_."""
 
-    cluster_name: t.Optional[str] = None
-    cluster_uid: t.Optional[str] = None
-    cni: t.Optional[str] = None
-    engine: t.Optional[str] = None
-    transport_encryption: t.Optional[str] = None
-    workload_encryption: t.Optional[str] = None
+    cluster_name: str | None = None
+    cluster_uid: str | None = None
+    cni: str | None = None
+    engine: str | None = None
+    transport_encryption: str | None = None
+    workload_encryption: str | None = None
     drop_unencrypted: DropUnencrypted = DropUnencrypted()
-    routing: t.Optional[str] = None
-    pod_cidrs: t.Optional[tuple[str, ...]] = None
-    service_cidrs: t.Optional[tuple[str, ...]] = None
-    node_cidrs: t.Optional[tuple[str, ...]] = None
-    node_network_mtu: t.Optional[int] = None
-    trust_domain: t.Optional[str] = None
-    identity: t.Optional[str] = None
-    policy_files: t.Optional[str] = None
+    routing: str | None = None
+    pod_cidrs: tuple[str, ...] | None = None
+    service_cidrs: tuple[str, ...] | None = None
+    node_cidrs: tuple[str, ...] | None = None
+    node_network_mtu: int | None = None
+    trust_domain: str | None = None
+    identity: str | None = None
+    policy_files: str | None = None
     policies: tuple[dict[str, t.Any], ...] = ()
     maintenance: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
-    max_unreachable: t.Optional[int] = None
+    max_unreachable: int | None = None
     allow: tuple[str, ...] = ()
-    change_id: t.Optional[str] = None
+    change_id: str | None = None
     accept: tuple[dict[str, t.Any], ...] = ()
     lab: bool = False
     cilium: CiliumIntent = CiliumIntent()
@@ -119,9 +119,9 @@ class HostIntent:
     """What the inventory says of one host. mtu is in bytes; None leaves the interface as it is."""
 
     name: str
-    node_name: t.Optional[str] = None
+    node_name: str | None = None
     interfaces: tuple[str, ...] = ()
-    mtu: t.Optional[int] = None
+    mtu: int | None = None
     accept_untested_hardware: bool = False
 
 
