@@ -156,6 +156,7 @@ node:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.node import interpreter
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.node.observe import observe
 

@@ -15,8 +15,8 @@ description:
     remembers of the path's MTU. The way back is proved by the reply, which has the same size. The kernel tells whether
     it came in fragments.
   - B(Sends traffic), at most O(count) packets of O(size) bytes to each of O(targets), two milliseconds apart.
-  - A target that does not answer is a result and not a failure of the task. A firewall that drops ICMP looks the same as
-    a path that is too narrow.
+  - A target that does not answer is a result and not a failure of the task. A firewall that drops ICMP looks the same
+    as a path that is too narrow.
   - Run as root. IPv4 only in this version.
 extends_documentation_fragment:
   - aicluster.zerotrust.attributes
@@ -90,7 +90,8 @@ path:
       description:
         - For each target in the order given target, sent, answered, forward_ok, reply_fragment_size, backward_ok
           and error.
-        - The value of reply_fragment_size is the size of the largest fragment of the reply, V(null) where it came whole.
+        - The value of reply_fragment_size is the size of the largest fragment of the reply, V(null) where it came
+          whole.
       type: list
       elements: dict
       returned: always
@@ -99,6 +100,7 @@ path:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.node import interpreter, path
 
 

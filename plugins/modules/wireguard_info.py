@@ -145,6 +145,7 @@ wireguard:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.node import interpreter, tunnel
 
 

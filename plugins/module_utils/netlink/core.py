@@ -11,6 +11,7 @@ Sources: netlink(7), include/uapi/linux/netlink.h, Documentation/userspace-api/n
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -166,7 +167,7 @@ def _error_text(message: Message) -> str:
 
 
 class Socket:
-    """A netlink socket for one protocol (NETLINK_ROUTE, NETLINK_GENERIC); a context manager. Not for several threads."""
+    """A netlink socket for one protocol (NETLINK_ROUTE, NETLINK_GENERIC); a context manager, for one thread."""
 
     def __init__(self, protocol: int, timeout: float = 10.0) -> None:
         self._protocol = protocol
@@ -217,10 +218,9 @@ class Socket:
             opened.settimeout(self._timeout)
             opened.bind((0, 0))
             for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK):
-                try:
+                # An older kernel may lack one: then errors have no text, dumps are not filtered; we filter ourselves.
+                with contextlib.suppress(OSError):
                     opened.setsockopt(SOL_NETLINK, option, 1)
-                except OSError:
-                    pass  # an older kernel: errors have no text, dumps are not filtered; we filter ourselves
         except BaseException:
             opened.close()
             raise

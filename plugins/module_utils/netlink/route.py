@@ -71,13 +71,13 @@ class Link:
     type: int
     flags: int
     mtu: int
-    min_mtu: t.Optional[int]
-    max_mtu: t.Optional[int]
-    mac: t.Optional[str]
+    min_mtu: int | None
+    max_mtu: int | None
+    mac: str | None
     operstate: str
-    kind: t.Optional[str]
-    master: t.Optional[int]
-    link: t.Optional[int]
+    kind: str | None
+    master: int | None
+    link: int | None
 
     @property
     def up(self) -> bool:
@@ -103,9 +103,9 @@ class Route:
 
     family: int
     dst: str
-    gateway: t.Optional[str]
-    interface: t.Optional[int]
-    mtu: t.Optional[int]
+    gateway: str | None
+    interface: int | None
+    mtu: int | None
     metric: int
     table: int
 
@@ -133,7 +133,7 @@ def parse_link(payload: bytes) -> Link:
     )
 
 
-def parse_address(payload: bytes) -> t.Optional[Address]:
+def parse_address(payload: bytes) -> Address | None:
     """Address of one RTM_NEWADDR message, None for a family other than IP; raises Malformed."""
     family, prefix, flags, scope, index = _head(_IFADDR, payload)
     attributes = attribute_map(payload[_IFADDR.size :])
@@ -154,7 +154,7 @@ def parse_route(payload: bytes) -> list[Route]:
     table = _u32(attributes, RTA_TABLE)
     metrics = attribute_map(attributes.get(RTA_METRICS, b""))
 
-    def hop(hop_attributes: t.Mapping[int, bytes], interface: t.Optional[int]) -> Route:
+    def hop(hop_attributes: t.Mapping[int, bytes], interface: int | None) -> Route:
         return Route(
             family=family,
             dst=dst,
@@ -220,7 +220,7 @@ def mtu_request(index: int, mtu: int) -> bytes:
     return _IFINFO.pack(socket.AF_UNSPEC, 0, index, 0, 0) + pack_attribute(IFLA_MTU, struct.pack("=I", mtu))
 
 
-def set_link_mtu(interface: t.Union[int, str], mtu: int) -> None:
+def set_link_mtu(interface: int | str, mtu: int) -> None:
     """Sets the MTU (bytes) of an interface given by index or name.
 
     Raises NetlinkError: ENODEV for an unknown interface, EINVAL with the kernel's text for an MTU outside its limits,
@@ -244,7 +244,7 @@ def _head(layout: struct.Struct, payload: bytes) -> tuple[t.Any, ...]:
     return layout.unpack_from(payload)
 
 
-def _u32(attributes: t.Mapping[int, bytes], kind: int) -> t.Optional[int]:
+def _u32(attributes: t.Mapping[int, bytes], kind: int) -> int | None:
     return number(attributes[kind], 4) if kind in attributes else None
 
 
@@ -254,7 +254,7 @@ def _ip(family: int, raw: bytes) -> str:
     return socket.inet_ntop(family, raw)
 
 
-def _gateway(family: int, attributes: t.Mapping[int, bytes]) -> t.Optional[str]:
+def _gateway(family: int, attributes: t.Mapping[int, bytes]) -> str | None:
     if RTA_GATEWAY in attributes:
         return _ip(family, attributes[RTA_GATEWAY])
     if RTA_VIA in attributes:  # a gateway of the other family: u16 family, then the address

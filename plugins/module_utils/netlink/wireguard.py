@@ -54,8 +54,8 @@ class Peer:
     """One peer. last_handshake_epoch is 0.0 where there was none; bytes count what the tunnel carried."""
 
     public_key: str
-    endpoint: t.Optional[str] = None
-    allowed_ips: t.List[str] = dataclasses.field(default_factory=list)
+    endpoint: str | None = None
+    allowed_ips: list[str] = dataclasses.field(default_factory=list)
     last_handshake_epoch: float = 0.0
     rx_bytes: int = 0
     tx_bytes: int = 0
@@ -73,10 +73,10 @@ class Device:
 
     name: str
     implementation: str
-    public_key: t.Optional[str] = None
+    public_key: str | None = None
     listen_port: int = 0
     fwmark: int = 0
-    peers: t.List[Peer] = dataclasses.field(default_factory=list)
+    peers: list[Peer] = dataclasses.field(default_factory=list)
 
 
 class Gone(OSError):
@@ -109,7 +109,8 @@ def read_kernel(name: str) -> Device:
 def read_userspace(name: str, directory: str = UAPI_DIRECTORY, timeout: float = 5.0) -> Device:
     """The device of that name from the socket of a userspace implementation (wireguard-go, boringtun).
 
-    Raises Gone where there is no such socket or nobody answers on it, OSError otherwise, Malformed for a strange answer.
+    Raises Gone where there is no such socket or nobody answers on it, OSError otherwise, Malformed for a strange
+    answer.
     """
     path = os.path.join(directory, f"{name}.sock")
     try:
@@ -197,12 +198,12 @@ def _allowed_ip(attributes: t.Mapping[int, bytes]) -> str:
         raw = attributes[WGALLOWEDIP_A_IPADDR]
     except KeyError as error:
         raise Malformed(f"an allowed IP without attribute {error}") from error
-    if len(raw) != {socket.AF_INET: 4, socket.AF_INET6: 16}.get(family):
+    if (family, len(raw)) not in ((socket.AF_INET, 4), (socket.AF_INET6, 16)):
         raise Malformed(f"an allowed IP of family {family} with {len(raw)} bytes")
     return f"{socket.inet_ntop(family, raw)}/{mask}"
 
 
-def _endpoint(raw: bytes) -> t.Optional[str]:
+def _endpoint(raw: bytes) -> str | None:
     """ "address:port" of a struct sockaddr_in or sockaddr_in6, None for one that was never set."""
     if len(raw) < 4:
         raise Malformed(f"an endpoint of {len(raw)} bytes")
@@ -218,7 +219,7 @@ def _endpoint(raw: bytes) -> t.Optional[str]:
     raise Malformed(f"an endpoint of family {family} with {len(raw)} bytes")
 
 
-def _key(raw: bytes) -> t.Optional[str]:
+def _key(raw: bytes) -> str | None:
     """A key in the base64 form that wg and Cilium print; None for the zero key, which means none."""
     if len(raw) != 32:
         raise Malformed(f"a key of {len(raw)} bytes")
@@ -228,7 +229,7 @@ def _key(raw: bytes) -> t.Optional[str]:
 def parse_uapi(name: str, answer: str) -> Device:
     """The device from the answer to "get=1"; raises Malformed for a strange one, OSError where it carries an errno."""
     device = Device(name=name, implementation="userspace")
-    peer: t.Optional[Peer] = None
+    peer: Peer | None = None
     ended = False
     for line in answer.splitlines():
         if not line:
@@ -282,5 +283,5 @@ def _uapi_peer(peer: Peer, key: str, value: str) -> None:
         peer.keepalive = int(value)
 
 
-def _hex_key(value: str) -> t.Optional[str]:
+def _hex_key(value: str) -> str | None:
     return _key(binascii.unhexlify(value))

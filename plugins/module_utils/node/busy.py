@@ -10,7 +10,6 @@ Source: proc(5); comm names are cut to 15 characters.
 from __future__ import annotations
 
 import os
-import typing as t
 
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.node.tree import Tree
 
@@ -21,14 +20,14 @@ _GPU_DAEMONS = frozenset(
 )
 
 
-def observe_busy(tree: Tree) -> dict[str, t.Optional[int]]:
+def observe_busy(tree: Tree) -> dict[str, int | None]:
     """{"gpu_processes", "verbs_users", "slurm_steps"}: numbers of processes; None where it could not be determined."""
     devices = tree.names("/dev")
     if not devices:
         tree.note("busy", "/dev is empty or cannot be read")
     gpus = any(_is_gpu(f"/dev/{name}") for name in devices)
     verbs = any(name.startswith("uverbs") for name in tree.names("/dev/infiniband"))
-    counts: dict[str, t.Optional[int]] = {
+    counts: dict[str, int | None] = {
         "gpu_processes": 0 if devices else None,
         "verbs_users": 0 if devices else None,
         "slurm_steps": 0,
@@ -54,7 +53,7 @@ def observe_busy(tree: Tree) -> dict[str, t.Optional[int]]:
     return counts
 
 
-def _count(counts: dict[str, t.Optional[int]], key: str) -> None:
+def _count(counts: dict[str, int | None], key: str) -> None:
     number = counts[key]
     counts[key] = None if number is None else number + 1
 
@@ -69,7 +68,7 @@ def _is_slurm_keeper(tree: Tree, process: str) -> bool:
     return b"infinity" in (tree.data(f"/proc/{process}/cmdline", quiet=True) or b"").split(b"\0")
 
 
-def _held(tree: Tree, process: str) -> t.Optional[set[str]]:
+def _held(tree: Tree, process: str) -> set[str] | None:
     """Paths that the process has open; empty where it has ended, None where it may not be read."""
     base = tree.path(f"/proc/{process}/fd")
     held: set[str] = set()

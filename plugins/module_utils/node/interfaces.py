@@ -25,8 +25,6 @@ _SCOPE_LINK, _SCOPE_HOST = 253, 254
 _PCI = re.compile(r"^[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$")
 _PAIRS = frozenset(("veth", "netkit", "vxcan"))  # their "link" is the other end, not a parent
 
-Interfaces = t.Tuple[t.List[t.Dict[str, t.Any]], t.Dict[str, int]]
-
 
 def observe_interfaces(
     tree: Tree,
@@ -34,7 +32,7 @@ def observe_interfaces(
     addresses: t.Sequence[Address],
     routes: t.Sequence[Route],
     rdma: t.Sequence[t.Mapping[str, t.Any]],
-) -> Interfaces:
+) -> tuple[list[dict[str, t.Any]], dict[str, int]]:
     """(interfaces, number of those left out by kind); see node_info for the shape.
 
     Of a virtual kind, and of VFs, that has more than 32 members only those with an address or a default route are
@@ -137,7 +135,7 @@ def _rdma(tree: Tree, name: str, rdma: t.Sequence[t.Mapping[str, t.Any]]) -> lis
     return sorted(found)
 
 
-def _speed(tree: Tree, link: Link) -> t.Optional[int]:
+def _speed(tree: Tree, link: Link) -> int | None:
     value = tree.text(f"/sys/class/net/{link.name}/speed", quiet=True)  # EINVAL while the link is down
     try:
         return int(value) if value and int(value) > 0 else None

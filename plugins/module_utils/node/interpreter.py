@@ -19,17 +19,18 @@ REMEDY = (
 )
 
 
-def too_old(version: t.Optional[t.Sequence[int]] = None) -> t.Optional[str]:
+def too_old(version: t.Sequence[int] | None = None) -> str | None:
     """The one error for a Python below 3.9, None for one that is new enough. version defaults to this Python's."""
-    version = sys.version_info if version is None else version
-    if tuple(version[:2]) >= MINIMUM:
+    running = tuple(sys.version_info[:3] if version is None else version[:3])
+    if running[:2] >= MINIMUM:
         return None
-    running = ".".join(str(part) for part in version[:3])
-    return f"Python {running} runs on this host, 3.9 or newer is needed: {REMEDY}"
+    return f"Python {'.'.join(map(str, running))} runs on this host, 3.9 or newer is needed: {REMEDY}"
 
 
-def explain_failure(result: t.Mapping[str, t.Any]) -> t.Optional[str]:
-    """The same error for a failed module result in which a Python below 3.7 choked on ansible-core's wrapper, else None.
+def explain_failure(result: t.Mapping[str, t.Any]) -> str | None:
+    """The same error for a module result that failed because a Python below 3.7 cannot parse ansible-core's wrapper.
+
+    None for every other result.
 
     Python 3.6 says "future feature annotations is not defined"; Python 2 "invalid syntax" in an AnsiballZ file.
     """

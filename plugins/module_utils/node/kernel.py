@@ -42,11 +42,12 @@ OPTIONS = tuple(
     )
 )
 
-MODULES = frozenset(
-    "wireguard vxlan geneve tun veth bonding 8021q bridge br_netfilter nf_tables ip_tables ip_vs sch_fq sch_ingress"
-    " cls_bpf ip_set mlx5_core mlx5_ib bnxt_en bnxt_re ice irdma ib_core ib_uverbs ib_ipoib rdma_cm rdma_rxe siw"
-    " nvidia nvidia_peermem nv_peer_mem nvidia_uvm amdgpu".split()
-)
+_MODULE_NAMES = """
+wireguard vxlan geneve tun veth bonding 8021q bridge br_netfilter nf_tables ip_tables ip_vs sch_fq sch_ingress cls_bpf
+ip_set mlx5_core mlx5_ib bnxt_en bnxt_re ice irdma ib_core ib_uverbs ib_ipoib rdma_cm rdma_rxe siw
+nvidia nvidia_peermem nv_peer_mem nvidia_uvm amdgpu
+"""
+MODULES = frozenset(_MODULE_NAMES.split())
 
 SYSCTLS = (
     "net.ipv4.ip_forward",
@@ -131,7 +132,7 @@ def loaded_modules(tree: Tree) -> set[str]:
     return {line.split(" ", 1)[0] for line in content.splitlines()} if content else set()
 
 
-def observe_btf(tree: Tree) -> t.Optional[bool]:
+def observe_btf(tree: Tree) -> bool | None:
     """Whether the kernel shows its type information to BPF; None where sysfs cannot be seen."""
     if tree.exists("/sys/kernel/btf/vmlinux"):
         return True
@@ -141,13 +142,13 @@ def observe_btf(tree: Tree) -> t.Optional[bool]:
     return False
 
 
-def observe_lockdown(tree: Tree) -> t.Optional[str]:
+def observe_lockdown(tree: Tree) -> str | None:
     """none, integrity or confidentiality; None where the kernel has no lockdown or securityfs is not mounted."""
     found = re.search(r"\[(\w+)\]", tree.text("/sys/kernel/security/lockdown") or "")
     return found.group(1) if found else None
 
 
-def observe_fips(tree: Tree) -> t.Optional[bool]:
+def observe_fips(tree: Tree) -> bool | None:
     """Whether the kernel runs in FIPS mode. A kernel that cannot has no such file: False. None if it cannot be read."""
     value = tree.text("/proc/sys/crypto/fips_enabled")
     if value is not None:

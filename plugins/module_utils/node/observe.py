@@ -27,16 +27,16 @@ MAX_BYTES = 64 * 1024
 class Kernel:
     """What is asked of the kernel itself and not of a file; tests put their own functions here."""
 
-    links: t.Callable[[], t.List[route.Link]] = route.links
-    addresses: t.Callable[[], t.List[route.Address]] = route.addresses
-    routes: t.Callable[[], t.List[route.Route]] = route.routes
+    links: t.Callable[[], list[route.Link]] = route.links
+    addresses: t.Callable[[], list[route.Address]] = route.addresses
+    routes: t.Callable[[], list[route.Route]] = route.routes
     families: t.Callable[[], t.Mapping[str, int]] = generic.families
-    synchronised: t.Callable[[], t.Optional[bool]] = system.clock_synchronised
+    synchronised: t.Callable[[], bool | None] = system.clock_synchronised
     epoch: t.Callable[[], float] = time.time
     machine: t.Callable[[], str] = lambda: os.uname().machine
 
 
-def observe(root: str = "/", ask: t.Optional[Kernel] = None) -> dict[str, t.Any]:
+def observe(root: str = "/", ask: Kernel | None = None) -> dict[str, t.Any]:
     """The facts of this host in the shape that node_info documents; at most 64 kB as JSON. Never raises."""
     tree = Tree(root)
     ask = ask or Kernel()
@@ -48,25 +48,27 @@ def observe(root: str = "/", ask: t.Optional[Kernel] = None) -> dict[str, t.Any]
 
 def _observe(tree: Tree, ask: Kernel) -> dict[str, t.Any]:
     release = tree.text("/proc/sys/kernel/osrelease") or ""
-    config = tree.attempt(
+    config: dict[str, t.Any] = tree.attempt(
         "kernel config", {"source": None, "options": {}}, lambda: kernel.observe_config(tree, release)
     )
-    families = tree.attempt("generic netlink families", {}, ask.families)
-    links = tree.attempt("links", [], ask.links)
-    addresses = tree.attempt("addresses", [], ask.addresses)
-    routes = tree.attempt("routes", [], ask.routes)
-    devices = tree.attempt("RDMA devices", [], lambda: rdma.observe_rdma(tree))
-    nothing: interfaces.Interfaces = ([], {})
+    families: t.Mapping[str, int] = tree.attempt("generic netlink families", {}, ask.families)
+    links: list[route.Link] = tree.attempt("links", [], ask.links)
+    addresses: list[route.Address] = tree.attempt("addresses", [], ask.addresses)
+    routes: list[route.Route] = tree.attempt("routes", [], ask.routes)
+    devices: list[dict[str, t.Any]] = tree.attempt("RDMA devices", [], lambda: rdma.observe_rdma(tree))
+    nothing: tuple[list[dict[str, t.Any]], dict[str, int]] = ([], {})
     shown, skipped = tree.attempt(
         "interfaces", nothing, lambda: interfaces.observe_interfaces(tree, links, addresses, routes, devices)
     )
     shown_routes, skipped_routes = interfaces.observe_routes(routes, {link.index: link.name for link in links})
+    distribution: dict[str, t.Any] = tree.attempt("distribution", {}, lambda: system.observe_os(tree))
+    unknown_busy: dict[str, int | None] = {"gpu_processes": None, "verbs_users": None, "slurm_steps": None}
     node: dict[str, t.Any] = {
         "schema": SCHEMA,
         "hostname": tree.text("/proc/sys/kernel/hostname"),
         "machine_id": tree.text("/etc/machine-id"),
         "boot_id": tree.text("/proc/sys/kernel/random/boot_id"),
-        "os": tree.attempt("distribution", {}, lambda: system.observe_os(tree)),
+        "os": distribution,
         "kernel": {
             "release": release,
             "arch": ask.machine(),
@@ -93,11 +95,7 @@ def _observe(tree: Tree, ask: Kernel) -> dict[str, t.Any]:
         "routes_skipped": skipped_routes,
         "rdma": devices[: rdma.MAX_DEVICES],
         "rdma_skipped": max(0, len(devices) - rdma.MAX_DEVICES),
-        "busy": tree.attempt(
-            "busy",
-            {"gpu_processes": None, "verbs_users": None, "slurm_steps": None},
-            lambda: busy.observe_busy(tree),
-        ),
+        "busy": tree.attempt("busy", unknown_busy, lambda: busy.observe_busy(tree)),
     }
     return node
 

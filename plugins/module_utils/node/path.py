@@ -47,9 +47,9 @@ class Probe:
     sent: bool = False
     answered: bool = False
     forward_ok: bool = False
-    reply_fragment_size: t.Optional[int] = None
+    reply_fragment_size: int | None = None
     backward_ok: bool = False
-    error: t.Optional[str] = None
+    error: str | None = None
 
     def to_dict(self) -> dict[str, t.Any]:
         return dataclasses.asdict(self)
@@ -59,7 +59,7 @@ def checksum(data: bytes) -> int:
     """The Internet checksum (RFC 1071)."""
     if len(data) % 2:
         data += b"\0"
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
@@ -82,7 +82,7 @@ class Reply:
     error: str = ""
 
 
-def parse_packet(packet: bytes, identifier: int, nonce: bytes) -> t.Optional[Reply]:
+def parse_packet(packet: bytes, identifier: int, nonce: bytes) -> Reply | None:
     """What an IPv4 packet from a raw ICMP socket means for the probes with that identifier and nonce; None: nothing."""
     header = (packet[0] & 0xF) * 4 if packet else 0
     if header < IP_HEADER or len(packet) < header + _ICMP.size:
@@ -133,7 +133,7 @@ def probe(
     return [found.to_dict() for found in probes]
 
 
-def _refusal(target: str) -> t.Optional[str]:
+def _refusal(target: str) -> str | None:
     try:
         version = ipaddress.ip_address(target).version
     except ValueError:
@@ -194,7 +194,7 @@ def _receive(
     size: int,
     until: float,
 ) -> None:
-    """Takes replies until that time (monotonic) or until nobody is waited for; takes those who answered from waiting."""
+    """Takes replies until that time (monotonic) or until waiting, from which it takes who answered, is empty."""
     while waiting:
         left = until - time.monotonic()
         if left <= 0 or not select.select([raw], [], [], left)[0]:
@@ -214,7 +214,7 @@ def _receive(
             waiting.discard(reply.sequence)
 
 
-def _judge(found: Probe, reply: Reply, fragment: t.Optional[int], size: int) -> None:
+def _judge(found: Probe, reply: Reply, fragment: int | None, size: int) -> None:
     found.answered = True
     found.forward_ok = True  # it had DF set: what arrived there arrived whole
     found.reply_fragment_size = fragment
@@ -227,7 +227,7 @@ def _judge(found: Probe, reply: Reply, fragment: t.Optional[int], size: int) -> 
         found.error = None
 
 
-def _fragment_size(ancillary: t.Sequence[tuple[int, int, bytes]]) -> t.Optional[int]:
+def _fragment_size(ancillary: t.Sequence[tuple[int, int, bytes]]) -> int | None:
     """Largest fragment of the packet, None where it came whole (the kernel then says nothing)."""
     for level, kind, data in ancillary:
         if level == socket.IPPROTO_IP and kind == IP_RECVFRAGSIZE and len(data) >= 4:

@@ -38,6 +38,6 @@ def _ports(tree: Tree, device: str) -> list[dict[str, t.Any]]:
     return ports
 
 
-def _parent(tree: Tree, device: str) -> t.Optional[str]:
+def _parent(tree: Tree, device: str) -> str | None:
     """The network device that a software device (rxe, siw) was made on."""
     return tree.text(f"{_CLASS}/{device}/parent", quiet=True) or None

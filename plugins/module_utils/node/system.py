@@ -73,7 +73,7 @@ def observe_cgroup(tree: Tree) -> str:
     return "v1" if "cgroup" in seen else "v2" if seen else "none"
 
 
-def clock_synchronised() -> t.Optional[bool]:
+def clock_synchronised() -> bool | None:
     """Whether something keeps the clock right, by the kernel's error estimate; None where it cannot be asked.
 
     As systemd does it: an estimate below 16 s, and not STA_UNSYNC, which chrony sets where it shall not write the RTC.
@@ -84,7 +84,7 @@ def clock_synchronised() -> t.Optional[bool]:
     return bool(_TIMEX_HEAD.unpack_from(buffer)[3] < _MAX_ERROR_US)
 
 
-def observe_systemd(tree: Tree) -> t.Optional[str]:
+def observe_systemd(tree: Tree) -> str | None:
     """Version of the running systemd, None where another init runs.
 
     Read from the name of its shared library, which costs no process and has been versioned since systemd 231.
@@ -101,7 +101,7 @@ def observe_systemd(tree: Tree) -> t.Optional[str]:
     return None
 
 
-def observe_virtualization(tree: Tree) -> t.Optional[str]:
+def observe_virtualization(tree: Tree) -> str | None:
     """Name of the container manager or hypervisor, "none" on bare metal, None where it cannot be told."""
     for path in ("/run/systemd/container", "/run/host/container-manager"):
         container = tree.text(path)

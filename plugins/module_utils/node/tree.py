@@ -35,7 +35,7 @@ class Tree:
     def exists(self, path: str) -> bool:
         return os.path.exists(self.path(path))
 
-    def data(self, path: str, quiet: bool = False, limit: int = -1) -> t.Optional[bytes]:
+    def data(self, path: str, quiet: bool = False, limit: int = -1) -> bytes | None:
         """Content of a file (at most limit bytes), None where it is not there or cannot be read.
 
         quiet: a failure is not noted; for files of sysfs that answer EINVAL where they have nothing to say.
@@ -50,7 +50,7 @@ class Tree:
                 self.note(path, error.strerror or error)
             return None
 
-    def text(self, path: str, quiet: bool = False, limit: int = -1) -> t.Optional[str]:
+    def text(self, path: str, quiet: bool = False, limit: int = -1) -> str | None:
         """As data(), as text without the blanks around it."""
         found = self.data(path, quiet, limit)
         return None if found is None else found.decode("utf-8", "replace").strip()
@@ -65,7 +65,7 @@ class Tree:
             self.note(path, error.strerror or error)
             return []
 
-    def target(self, path: str) -> t.Optional[str]:
+    def target(self, path: str) -> str | None:
         """What a symbolic link points to, as written in it; None where there is no link."""
         try:
             return os.readlink(self.path(path))
@@ -83,6 +83,6 @@ class Tree:
         """
         try:
             return function()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             self.note(what, f"{type(error).__name__}: {error}")
             return default

@@ -29,7 +29,7 @@ class Reader:
     """What acts on the host; tests put their own functions here."""
 
     read: t.Callable[[str], wireguard.Device] = wireguard.read
-    send: t.Optional[t.Callable[[str, str], None]] = None
+    send: t.Callable[[str, str], None] | None = None
     exists: t.Callable[[str], bool] = lambda name: name in {found for _index, found in socket.if_nameindex()}
     epoch: t.Callable[[], float] = time.time
     monotonic: t.Callable[[], float] = time.monotonic
@@ -40,9 +40,9 @@ class Reader:
 def observe(
     name: str,
     provoke: bool = False,
-    targets: t.Optional[t.Sequence[t.Mapping[str, str]]] = None,
+    targets: t.Sequence[t.Mapping[str, str]] | None = None,
     wait: float = 4.0,
-    act: t.Optional[Reader] = None,
+    act: Reader | None = None,
 ) -> dict[str, t.Any]:
     """State of the device in the shape that wireguard_info documents; never raises for what the host answers.
 
@@ -162,10 +162,10 @@ def _wait(
         act.sleep(_POLL)
 
 
-def _is_newer(peer: wireguard.Peer, before: t.Optional[t.Mapping[str, t.Any]]) -> bool:
+def _is_newer(peer: wireguard.Peer, before: t.Mapping[str, t.Any] | None) -> bool:
     if before is None:
         return True
-    return peer.last_handshake_epoch > before["last_handshake_epoch"] or peer.rx_bytes > before["rx_bytes"]
+    return bool(peer.last_handshake_epoch > before["last_handshake_epoch"] or peer.rx_bytes > before["rx_bytes"])
 
 
 def _counters(peer: wireguard.Peer) -> dict[str, t.Any]:
