@@ -149,14 +149,16 @@ def molecule_tier(extra: t.Sequence[str]) -> Count:
 def tools_problem() -> tuple[str, bool]:
     """Why the laboratory's tools are not there ("" when they are or were made now), and whether that is a failure."""
     check = subprocess.run([sys.executable, "-m", "lab", "tools", "--check"], cwd=ROOT, capture_output=True, text=True)
-    lines = (check.stdout + check.stderr).strip().splitlines() or ["no output"]
-    if check.returncode != 0:
-        return f"the laboratory's tools cannot be had: {lines[-1]}", False
-    totals = [match for match in (re.search(r"total: .*?(\d+) min", line) for line in lines) if match]
-    minutes = int(totals[-1].group(1)) if totals else 0
+    if check.returncode == 0:
+        return "", False
+    said = (check.stdout + check.stderr).strip() or "no output"
+    estimate = re.search(r"about (\d+) s\b", said)
+    if estimate is None:
+        return f"the laboratory's tools cannot be had: {said.splitlines()[-1]}", False
+    minutes = int(estimate.group(1)) / 60
     if minutes >= LONGEST_BUILD_MINUTES:
-        return f"building the laboratory's tools takes about {minutes} min; run it first: python3 -m lab tools", False
-    say(f"the laboratory's tools ({'all cached' if not minutes else f'about {minutes} min to make'})")
+        return f"making the laboratory's tools takes about {minutes:.0f} min; run first: python3 -m lab tools", False
+    say(f"the laboratory's tools: {said.splitlines()[-1]}")
     if run([sys.executable, "-m", "lab", "tools"], (LONGEST_BUILD_MINUTES + 20) * 60) != 0:
         return "the laboratory's tools could not be made (see above)", True
     return "", False

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import subprocess
 import sys
 import tarfile
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent import model
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ROOT / "plugins" / "module_utils"
@@ -253,3 +256,21 @@ def test_artifact_holds_nothing_of_the_checkout(artifact: set[str]) -> None:
     strange = {name for name in artifact - allowed if not name.startswith(tuple(f"{folder}/" for folder in folders))}
     assert not strange
     assert not {name for name in artifact if "__pycache__" in name or name.endswith((".pyc", ".key", "kubeconfig"))}
+
+
+def example(host: str) -> dict[str, t.Any]:
+    """Variables of a host of the example inventory, as Ansible merges them."""
+    command = [str(Path(sys.executable).parent / "ansible-inventory"), "-i", str(ROOT / "inventories" / "example")]
+    done = subprocess.run([*command, "--host", host], capture_output=True, text=True, check=True)
+    return t.cast("dict[str, t.Any]", json.loads(done.stdout))
+
+
+@pytest.mark.parametrize(("host", "interfaces"), [("gpu07", ("bond0",)), ("cp01", ("eno1",))])
+def test_example_inventory_is_a_valid_intent(host: str, interfaces: tuple[str, ...]) -> None:
+    variables = example(host)
+    intent, findings = model.parse(variables, extra_vars={})
+    assert [finding.line() for finding in findings] == []
+    assert intent.node_network_mtu == 9000
+    host_intent, host_findings = model.parse_host(host, variables)
+    assert not host_findings
+    assert host_intent.interfaces == interfaces

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 import typing as t
 from pathlib import Path
@@ -54,16 +55,27 @@ def test_tiers_that_need_root_are_named_and_counted_as_skipped(runner: t.Any, mo
         assert runner.run_tier(tier, []) == runner.Count(skipped=1)
 
 
-def test_tools_that_take_too_long_are_not_built(runner: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Done:
-        returncode = 0
-        stdout = "etcd 3.6.14: build, about 50 min\ntotal: about 50 min\n"
-        stderr = ""
-
-    monkeypatch.setattr(runner.subprocess, "run", lambda *_, **__: Done)
-    reason, failure = runner.tools_problem()
-    assert "50 min" in reason
+@pytest.mark.parametrize(
+    ("status", "said", "reason", "made"),
+    [
+        (0, "all tools are cached\n", "", False),
+        (1, "missing: etcd; about 90 s to build on two cores\n", "", True),
+        (1, "missing: etcd; about 3000 s to build on two cores\n", "takes about 50 min", False),
+        (1, "There is no Go.\n", "There is no Go.", False),
+    ],
+)
+def test_tools_are_made_when_that_is_quick(
+    runner: t.Any, monkeypatch: pytest.MonkeyPatch, status: int, said: str, reason: str, made: bool
+) -> None:
+    done = subprocess.CompletedProcess([], status, said, "")
+    made_by: list[t.Sequence[str]] = []
+    monkeypatch.setattr(runner.subprocess, "run", lambda *_, **__: done)
+    monkeypatch.setattr(runner, "run", lambda command, _: made_by.append(command) or 0)
+    problem, failure = runner.tools_problem()
+    assert reason in problem
+    assert bool(problem) == bool(reason)
     assert not failure
+    assert bool(made_by) is made
 
 
 def test_exit_status_follows_failures(runner: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
