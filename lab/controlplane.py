@@ -191,7 +191,7 @@ def register_nodes(api: Api, nodes: t.Iterable[t.Mapping[str, t.Any]]) -> list[s
 def ready_nodes(api: Api) -> set[str]:
     found = set()
     for item in api.raw("GET", "/api/v1/nodes")["items"]:
-        states = {c["type"]: c["status"] for c in item.get("status", {}).get("conditions", [])}
+        states = {c["type"]: c["status"] for c in item.get("status", {}).get("conditions") or []}
         if states.get("Ready") == "True":
             found.add(item["metadata"]["name"])
     return found
