@@ -33,6 +33,7 @@ APPLY_AFTER = 1.0
 NOOP_AFTER = 1.0
 NOOP_WAIT = 15.0
 OVERDUE = 30.0
+LOCK_SECONDS = 10.0
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _ID = re.compile(r"^[0-9a-z][0-9a-z-]{0,63}$")
 
@@ -106,7 +107,7 @@ def arm_and_apply(
     root = _root(base)
     for name in _changes_of(root):
         _finish_overdue(name, base)
-    with rollback_program.locked(os.path.join(root, change_id)) as got:
+    with rollback_program.locked(os.path.join(root, change_id), LOCK_SECONDS) as got:
         active = [name for name in _changes_of(root) if _settle_reboot(os.path.join(root, name)) in _ACTIVE]
         if not got or active:
             which = f"change {active[0]}" if active else "another change"
@@ -141,7 +142,7 @@ def confirm(change_id: str, base: str = BASE) -> dict[str, t.Any]:
     """
     directory = _existing(change_id, base)
     reason = ""
-    with rollback_program.locked(directory) as got:
+    with rollback_program.locked(directory, LOCK_SECONDS) as got:
         if rollback_program.phase(directory) == "armed":
             reason = _against(directory) if got else "another program holds the lock of this host's NIC changes"
             if not reason:

@@ -71,7 +71,7 @@ class Kernel:
 
 
 @contextlib.contextmanager
-def locked(directory: str, seconds: float = LOCK_SECONDS) -> t.Iterator[bool]:
+def locked(directory: str, seconds: float) -> t.Iterator[bool]:
     """Holds the lock of all changes of this host (the file "lock" beside the changes' directories).
 
     Yields whether it was got within that time. Restoring goes on without it: then rename decides alone.
@@ -147,7 +147,7 @@ def restore(directory: str, kernel: Kernel, reason: str, seconds: float = RESTOR
 
     Tries again for that long where the kernel refuses. An interface that is gone has nothing to be put back.
     """
-    with locked(directory):
+    with locked(directory, LOCK_SECONDS):
         if not claim(directory, "armed", "rolling-back") and phase(directory) != "rolling-back":
             return phase(directory)
         changes = list(reversed(read_state(directory)["changes"]))
@@ -179,7 +179,7 @@ def _restore_one(kernel: Kernel, change: t.Mapping[str, t.Any]) -> str:
 def apply(directory: str, kernel: Kernel) -> str:
     """Sets the new MTU of an armed change, or restores the old one where that fails; returns the phase."""
     reason = ""
-    with locked(directory) as got:
+    with locked(directory, LOCK_SECONDS) as got:
         if phase(directory) != "armed":
             return phase(directory)
         if not got:
