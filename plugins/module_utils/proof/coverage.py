@@ -1,0 +1,116 @@
+# Copyright (c) 2026, aicluster.zerotrust contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which classes of traffic are encrypted, by what, and which are not: the table that keeps a pass honest."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.findings.finding import Finding, Subject
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.proof.model import Data, config_flag
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.proof.wireguard import intended
+
+Row = dict[str, str]
+
+
+def coverage(
+    intent: Data, cluster: Data, hosts: Data, matching: Data, pairs: t.Sequence[Data]
+) -> tuple[list[Finding], list[Row]]:
+    """Findings ZT801 to ZT803 and one row {"class", "encrypted_by", "state", "why"} per class of traffic.
+
+    state is proved, unknown, clear, or absent where such traffic cannot exist. Arguments as of prove(), pairs its result.
+    """
+    name = str(intent.get("cluster_name") or "")
+    config = (cluster.get("cilium") or {}).get("config") or {}
+    subject = Subject("cluster", name or "cluster")
+    findings, rdma = _rdma(name, hosts, matching)
+    findings.append(
+        Finding(
+            "ZT802",
+            subject,
+            "Traffic of the nodes themselves and of pods with hostNetwork is not covered by the proof",
+            cluster=name,
+        )
+    )
+    findings.append(
+        Finding("ZT803", subject, "Traffic between pods of one node is not encrypted; it stays in that node", cluster=name)
+    )
+    node = {
+        "class": "Nodes themselves and pods with hostNetwork",
+        "encrypted_by": "nothing",
+        "state": "clear",
+        "why": "WireGuard in Cilium takes pod traffic; node to node is in clear (kubelet and API have TLS of their own).",
+    }
+    if config_flag(config, "encrypt-node"):
+        node.update(encrypted_by="unknown", state="unknown", why="encrypt-node is on; this version does not prove it.")
+    rows = [
+        _between_nodes(intended(intent, cluster), pairs),
+        {
+            "class": "Pod to pod on the same node",
+            "encrypted_by": "nothing",
+            "state": "clear",
+            "why": "It never leaves the node.",
+        },
+        node,
+        {
+            "class": "Pods to and from outside of the cluster",
+            "encrypted_by": "nothing",
+            "state": "clear",
+            "why": "The tunnel ends at the cluster's nodes; beyond them only the application's own TLS protects.",
+        },
+        rdma,
+    ]
+    return findings, rows
+
+
+def _between_nodes(wanted: str, pairs: t.Sequence[Data]) -> Row:
+    row = {"class": "Pod to pod across nodes"}
+    judged = [pair for pair in pairs if pair["verdict"] != "excluded"]
+    count = {verdict: sum(pair["verdict"] == verdict for pair in judged) for verdict in ("proved", "failed", "unknown")}
+    if wanted == "none":
+        return {**row, "encrypted_by": "nothing", "state": "clear", "why": "No encryption is intended."}
+    if not judged:
+        return {**row, "encrypted_by": "unknown", "state": "unknown", "why": "No pair of nodes was judged."}
+    if count["failed"]:
+        why = f"{count['failed']} of {len(judged)} ordered pairs of nodes failed: no claim is made for the class."
+        return {**row, "encrypted_by": "WireGuard" if count["proved"] else "nothing", "state": "unknown", "why": why}
+    if count["unknown"]:
+        why = f"{count['unknown']} of {len(judged)} ordered pairs of nodes could not be judged."
+        return {**row, "encrypted_by": "unknown", "state": "unknown", "why": why}
+    why = f"All {len(judged)} ordered pairs have the right key, endpoint and allowed IPs, and a session."
+    return {**row, "encrypted_by": "WireGuard", "state": "proved", "why": why}
+
+
+def _rdma(cluster: str, hosts: Data, matching: Data) -> tuple[list[Finding], Row]:
+    findings: list[Finding] = []
+    dark = 0
+    observed = 0
+    for host in sorted(matching):
+        evidence: Data = hosts.get(host) or {}
+        if evidence.get("excluded"):
+            continue
+        if evidence.get("node") is None:
+            dark += 1
+            continue
+        observed += 1
+        active = [
+            f"{device['name']}/{port.get('port', 1)} ({port.get('link_layer') or 'unknown link layer'})"
+            for device in evidence["node"].get("rdma") or []
+            for port in device.get("ports") or []
+            if str(port.get("state", "")).upper().endswith("ACTIVE")
+        ]
+        if active:
+            text = f"{host} has {len(active)} active RDMA port{'s' if len(active) > 1 else ''}: no layer encrypts that traffic"
+            findings.append(
+                Finding("ZT801", Subject("host", host), text, observed=active, cluster=cluster, source="node_info")
+            )
+    row = {"class": "RDMA (RoCE, InfiniBand verbs)"}
+    if findings:
+        why = f"{len(findings)} of {observed} observed hosts have active RDMA ports; verbs bypass the kernel's IP stack."
+        return findings, {**row, "encrypted_by": "nothing", "state": "clear", "why": why}
+    if dark or not observed:
+        why = f"{dark or 'All'} hosts were not observed."
+        return findings, {**row, "encrypted_by": "unknown", "state": "unknown", "why": why}
+    why = f"None of the {observed} observed hosts has an active RDMA port."
+    return findings, {**row, "encrypted_by": "nothing", "state": "absent", "why": why}

@@ -1,0 +1,61 @@
+# Copyright (c) 2026, aicluster.zerotrust contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Evidence -> findings, verdict and report, in one call that knows nothing of Ansible."""
+
+from __future__ import annotations
+
+import datetime
+import typing as t
+
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.findings.finding import Finding, Subject, from_dict
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.accept import apply_acceptance
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.proof import coverage, mtu, wireguard
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.report import build, verdict
+
+Data = t.Mapping[str, t.Any]
+ASKED_ANEW = frozenset(("ZT302", "ZT304", "ZT801", "ZT802", "ZT803", "ZT914"))
+"""Codes of the plan that the proof asks again, from newer evidence: the plan's answer is dropped."""
+
+
+def conclude(evidence: Data, plan: Data, today: datetime.date) -> dict[str, t.Any]:
+    """The report for one run's evidence.json and plan.json. evidence["cluster"] is None where the API did not answer."""
+    intent: Data = evidence["intent"]
+    name = str(intent.get("cluster_name") or "")
+    hosts: Data = evidence["hosts"]
+    cluster: Data = evidence.get("cluster") or {}
+    entries: Data = plan.get("hosts") or {}
+    matching = {host: entry.get("node") for host, entry in entries.items()}
+    findings = [from_dict(data, name) for data in plan.get("findings") or [] if data["code"] not in ASKED_ANEW]
+    pairs: list[dict[str, t.Any]] = []
+    if evidence.get("cluster") is None:
+        findings.append(_no_api(name, evidence))
+    else:
+        proved, pairs = wireguard.prove(intent, cluster, hosts, matching)
+        findings += proved + mtu.check(intent, cluster, hosts, matching, plan.get("nic") or {})
+    exposed, rows = coverage.coverage(intent, cluster, hosts, matching, pairs)
+    findings += exposed
+    findings = apply_acceptance(_once(findings), intent.get("accept") or [], today)
+    wanted = wireguard.intended(intent, cluster) if evidence.get("cluster") is not None else "unknown"
+    nodes = cluster.get("nodes") or [node for node in matching.values() if node]
+    scope = verdict.scope_of(intent, wanted, len(nodes), pairs, hosts, rows)
+    judged = verdict.judge(findings, pairs, scope=scope, encryption=wanted)
+    return build.build(evidence, plan, findings, pairs, rows, judged)
+
+
+def _no_api(name: str, evidence: Data) -> Finding:
+    error = (evidence.get("provenance") or {}).get("cluster_error") or "no answer"
+    return Finding(
+        "ZT906",
+        Subject("cluster", name or "cluster"),
+        f"The Kubernetes API could not be read for the proof: {error}",
+        observed=error,
+        state="unknown",
+        cluster=name,
+        source="cluster_info",
+    )
+
+
+def _once(findings: t.Iterable[Finding]) -> list[Finding]:
+    """One of each id; the later observation is kept."""
+    return list({finding.id: finding for finding in findings}.values())

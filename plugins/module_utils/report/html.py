@@ -1,0 +1,109 @@
+# Copyright (c) 2026, aicluster.zerotrust contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""report.json -> one HTML file without a single reference to the outside.
+
+This file arranges the report for report.html.j2; every value is escaped there.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import typing as t
+
+import jinja2
+
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.report.summary import consequences, deciding, roots
+
+Data = t.Mapping[str, t.Any]
+LARGEST_MATRIX = 64
+SYMBOLS = {"proved": "✓", "failed": "✕", "unknown": "?", "excluded": "–"}
+STATES = {"pass": ("✓", "Pass"), "fail": ("✕", "Fail"), "unknown": ("?", "Unknown"), "refused": ("✕", "Refused")}
+
+
+def render(report: Data) -> str:
+    """The page as text. report: the dict of build() or build_refusal()."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["show"] = show
+    template = pathlib.Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
+    return environment.from_string(template).render(page(report))
+
+
+def show(value: t.Any) -> str:
+    """A value of observed or expected for a human."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (list, tuple)) and all(isinstance(item, (str, int, float)) for item in value):
+        return ", ".join(map(str, value))
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def page(report: Data) -> dict[str, t.Any]:
+    """What the template needs, besides the report itself."""
+    top = roots(report)
+    face = "refused" if report["kind"] == "refusal" else report["verdict"]["state"]
+    no_encryption = face == "pass" and "no encryption is intended" in report["verdict"]["text"]
+    symbol, word = ("–", "No encryption") if no_encryption else STATES[face]
+    pairs = [pair for pair in report["pairs"] if pair["verdict"] != "excluded"]
+    return {
+        "report": report,
+        "face": "none" if no_encryption else face,
+        "symbol": symbol,
+        "word": word,
+        "problems": [finding for finding in top if deciding(finding)],
+        "notes": [finding for finding in top if not deciding(finding) and finding["state"] != "accepted"],
+        "accepted": [finding for finding in top if finding["state"] == "accepted"],
+        "folded": consequences(report),
+        "pair_count": len(pairs),
+        "pairs_proved": sum(pair["verdict"] == "proved" for pair in pairs),
+        "matrix": matrix(report["pairs"]),
+        "symbols": SYMBOLS,
+        "budget": budget(report["mtu"]),
+    }
+
+
+def matrix(pairs: t.Sequence[Data]) -> dict[str, t.Any]:
+    """Rows of cells for all ordered pairs. Of a large cluster only Nodes with a pair that is not proved are shown."""
+    nodes = sorted({pair["from"] for pair in pairs} | {pair["to"] for pair in pairs})
+    total = len(nodes)
+    if total > LARGEST_MATRIX:
+        harmed: dict[str, int] = {}
+        for pair in pairs:
+            if pair["verdict"] in ("failed", "unknown"):
+                for end in (pair["from"], pair["to"]):
+                    harmed[end] = harmed.get(end, 0) + 1
+        worst = sorted(harmed, key=lambda node: (-harmed[node], node))[:LARGEST_MATRIX]
+        nodes = sorted(worst)
+    shown = set(nodes)
+    cells = {(pair["from"], pair["to"]): pair for pair in pairs if pair["from"] in shown and pair["to"] in shown}
+    rows = [(a, [(b, _cell(cells.get((a, b)))) for b in nodes]) for a in nodes]
+    size = "large" if len(nodes) <= 8 else "medium" if len(nodes) <= 20 else "small"
+    return {"nodes": nodes, "rows": rows, "total": total, "size": size}
+
+
+def _cell(pair: Data | None) -> dict[str, str] | None:
+    if pair is None:
+        return None
+    text = f"{pair['from']} → {pair['to']}: {pair['verdict']}"
+    if pair["handshake_age_seconds"] is not None:
+        text += f", handshake {pair['handshake_age_seconds']:.0f} s ago"
+    if pair["why"]:
+        text += f" ({pair['why']})"
+    return {"verdict": pair["verdict"], "symbol": SYMBOLS[pair["verdict"]], "text": text}
+
+
+def budget(mtu: Data) -> dict[str, t.Any] | None:
+    """The parts of a packet on the link, in bytes; None where there is no plan of it."""
+    if not mtu.get("link") or mtu.get("pod") is None:
+        return None
+    parts = [
+        {"name": "Pod", "bytes": mtu["pod"], "kind": "pod"},
+        {"name": "Tunnel", "bytes": mtu.get("tunnel_overhead") or 0, "kind": "tunnel"},
+        {"name": "WireGuard", "bytes": mtu.get("encryption_overhead") or 0, "kind": "wireguard"},
+    ]
+    return {"link": mtu["link"], "parts": [part for part in parts if part["bytes"]]}

@@ -1,0 +1,94 @@
+# Copyright (c) 2026, aicluster.zerotrust contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The verdict of a run, always with its scope. Unknown is never a pass."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.findings.finding import Finding
+
+Data = t.Mapping[str, t.Any]
+DECIDING = ("blocker", "fail")
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """state: pass, fail or unknown; accepted: number of accepted roots; scope: what it was judged on; text: one line."""
+
+    state: str
+    accepted: int
+    scope: str
+    text: str
+
+    def to_dict(self) -> dict[str, t.Any]:
+        return dataclasses.asdict(self)
+
+
+def root_findings(findings: t.Sequence[Finding]) -> list[Finding]:
+    """Those that no other finding of the list explains. A caused_by that leads nowhere hides nothing."""
+    ids = {finding.id for finding in findings}
+    return [finding for finding in findings if finding.caused_by not in ids]
+
+
+def judge(findings: t.Sequence[Finding], pairs: t.Sequence[Data], *, scope: str, encryption: str) -> Verdict:
+    """Roots decide. encryption is what is intended ("wireguard", "none", ..): with none, a pass says so."""
+    roots = root_findings(findings)
+    accepted = sum(root.state == "accepted" for root in roots)
+    deciding = [root for root in roots if root.severity in DECIDING]
+    failed = sum(root.state == "open" for root in deciding)
+    unknown = sum(root.state == "unknown" for root in deciding)
+    open_pairs = [pair for pair in pairs if pair["verdict"] in ("failed", "unknown")]
+    if failed:
+        state, text = "fail", f"fail: {_count(failed, 'finding')}"
+        text += f", {unknown} unknown" if unknown else ""
+    elif unknown or (open_pairs and not accepted):
+        # The second half is a safety net: a pair that is not proved and that no finding accounts for is no pass.
+        state = "unknown"
+        text = f"unknown: {_count(unknown, 'thing') if unknown else _count(len(open_pairs), 'pair')} could not be judged"
+    elif encryption == "none":
+        state, text = "pass", "no encryption is intended: nothing to prove, traffic between nodes is in clear"
+    else:
+        state, text = "pass", "pass"
+    if accepted:
+        text += f" with {accepted} accepted"
+    return Verdict(state, accepted, scope, f"{text} ({scope})")
+
+
+def scope_of(
+    intent: Data, encryption: str, node_count: int, pairs: t.Sequence[Data], hosts: Data, coverage: t.Sequence[Data]
+) -> str:
+    """What was judged and what is not covered, in one sentence.
+
+    "pod to pod across nodes, 3 of 4 nodes, 6 of 6 ordered pairs proved, 1 node in maintenance; in clear: ..."
+    """
+    out = sum(bool(evidence.get("excluded")) for evidence in hosts.values())
+    seen = sum(
+        bool(evidence.get("wireguard")) and not evidence["wireguard"].get("error") and not evidence.get("excluded")
+        for evidence in hosts.values()
+    )
+    judged = [pair for pair in pairs if pair["verdict"] != "excluded"]
+    parts = ["pod to pod across nodes", f"{min(seen, node_count)} of {node_count} nodes"]
+    if judged:
+        proved = sum(pair["verdict"] == "proved" for pair in judged)
+        parts.append(f"{proved} of {len(judged)} ordered pairs proved")
+    elif encryption == "none":
+        parts.append("no encryption is intended")
+    else:
+        parts.append("no pair of nodes to judge")
+    if out:
+        parts.append(f"{_count(out, 'node')} in maintenance")
+    text = ", ".join(parts)
+    clear = [row["class"] for row in coverage if row["state"] == "clear"]
+    unknown = [row["class"] for row in coverage if row["state"] == "unknown"]
+    if clear:
+        text += "; in clear: " + ", ".join(clear)
+    if unknown:
+        text += "; not known: " + ", ".join(unknown)
+    return text
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
