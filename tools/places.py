@@ -49,7 +49,7 @@ def project_files() -> list[Path]:
 def pattern_of(words: list[str]) -> re.Pattern[bytes]:
     """Any of the words, whole: /a/b is not found in /a/bc, nor example.org in docs.example.org."""
     parts = [re.escape(word.encode()) + (b"" if word.endswith("/") else rb"(?![\w-])") for word in words]
-    return re.compile(rb"(?<![\w.-])(?:" + b"|".join(parts) + rb")")
+    return re.compile(rb"(?<![\w.})-])(?:" + b"|".join(parts) + rb")")
 
 
 def main() -> int:
