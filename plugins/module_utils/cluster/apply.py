@@ -338,7 +338,7 @@ def refusal(key: Key, error: ApiError) -> Refusal:
         return Refusal("ZT705", name, f"{name}: {error.details}; create the namespace first.")
     if error.status == 404:
         return Refusal("ZT705", name, f"{name}: the API server has no such resource; install Cilium's CRDs first.")
-    return Refusal("ZT705", name, f"{name}: the API server refuses it: {error.details}")
+    return Refusal("ZT705", name, f"{name}: the API server refuses it: {error.details}.")
 
 
 def remove(client: Client, key: Key, obj: Json) -> t.Optional[Refusal]:

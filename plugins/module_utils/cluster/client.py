@@ -51,6 +51,7 @@ class ApiError(Exception):
         details: str = "",
         causes: t.Sequence[Json] = (),
     ) -> None:
+        message = " ".join(message.split())
         super().__init__(message)
         self.message = message
         self.status = status

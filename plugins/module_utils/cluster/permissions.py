@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster import lease
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster.client import Client, Json, concurrently
 
 REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
 class Need(t.NamedTuple):
-    """One right: verb, API group ("" is core), resource, namespace ("" is all or cluster-wide)."""
+    """One right: verb, API group ("" is core), resource, namespace ("" is all or cluster-wide), name ("" is any)."""
 
     verb: str
     group: str
     resource: str
     namespace: str = ""
+    name: str = ""
 
 
 def needs(what: str, namespace: str) -> t.List[Need]:
@@ -36,13 +38,13 @@ def needs(what: str, namespace: str) -> t.List[Need]:
         Need("get", "", "configmaps", namespace),
         Need("list", "", "secrets", namespace),
         Need("get", "", "secrets", namespace),
-        Need("get", "coordination.k8s.io", "leases", "kube-system"),
+        Need("get", "coordination.k8s.io", "leases", lease.NAMESPACE, lease.NAME),
     ]
     if what == "read":
         return read
     return read + [
-        Need("create", "coordination.k8s.io", "leases", "kube-system"),
-        Need("update", "coordination.k8s.io", "leases", "kube-system"),
+        Need("create", "coordination.k8s.io", "leases", lease.NAMESPACE),
+        Need("update", "coordination.k8s.io", "leases", lease.NAMESPACE, lease.NAME),
         Need("create", "", "secrets", namespace),
         Need("delete", "", "secrets", namespace),
         Need("create", "", "configmaps", namespace),
@@ -65,7 +67,7 @@ def denied(client: Client, wanted: t.Sequence[Need]) -> t.List[Json]:
     """Which of the rights the caller does not have: [{"verb","resource","namespace"}]. Raises ApiError."""
 
     def ask(need: Need) -> bool:
-        attributes = {"verb": need.verb, "group": need.group, "resource": need.resource, "namespace": need.namespace}
+        attributes = need._asdict()
         body = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",
