@@ -47,7 +47,7 @@ def check_entries(entries: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[list[dict
                 )
             )
             continue
-        clean = {key: str(entry[key]) for key in _REQUIRED}
+        clean: dict[str, t.Any] = {key: str(entry[key]) for key in _REQUIRED}
         clean["until"] = _date(entry["until"]).isoformat()  # type: ignore[union-attr]
         if entry.get("observed") is not None:
             clean["observed"] = list(entry["observed"])

@@ -146,7 +146,7 @@ def _drop_together(intent: Intent, cluster: Cluster) -> t.Iterator[Finding]:
         yield Finding(
             "ZT605",
             Subject("cluster", "encryption"),
-            f"zerotrust_transport_encryption and zerotrust_drop_unencrypted ({', '.join(changes)}) would change together",
+            f"zerotrust_transport_encryption and zerotrust_drop_unencrypted ({', '.join(changes)}) would both change",
             observed={"wireguard": encrypts, "drop": drops},
             expected={"wireguard": intent.transport_encryption == "wireguard", "drop": wanted},
             source="cluster_info",

@@ -98,8 +98,10 @@ def busy(facts: t.Mapping[str, t.Any], cluster_node: ClusterNode | None) -> list
         elif count:
             reasons.append(f"{count} {label}")
     node = cluster_node or {}
-    pods = node.get("gpu_pods")
-    if pods and not node.get("unschedulable"):
+    pods = node.get("gpu_pods", 0)
+    if pods is None:
+        reasons.append("GPU pods of the Node could not be counted")
+    elif pods and not node.get("unschedulable"):
         reasons.append(f"{pods} GPU pods on a schedulable Node")
     return reasons
 
