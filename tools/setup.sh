@@ -95,6 +95,8 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     "$python" -c 'import ensurepip, venv' 2>/dev/null || stop "$python has no venv and ensurepip modules; install them or name another: make PYTHON=/path/to/python3 setup."
 fi
 
+[ -w . ] || stop "$(pwd) must be writable: .venv is made in it."
+
 free=$(df -Pk . | awk 'NR == 2 {print int($4 / 1024)}')
 [ "$free" -ge 1500 ] || stop "the virtual environment needs 1500 MB of disk; $free MB are free in $(pwd)."
 
@@ -105,8 +107,8 @@ rm -rf .venv
 step "installing the pinned Python packages, about a minute"
 log=.venv/pip.log
 if ! .venv/bin/python -m pip install --disable-pip-version-check --no-input -r requirements-dev.txt -c constraints.txt >"$log" 2>&1; then
-    grep -v '^ ' "$log" | tail -3 >&2
-    stop "pip could not install the requirements (see above and $log); it needs a Python package index by network, or PIP_INDEX_URL or PIP_FIND_LINKS set to yours."
+    grep -m 3 -E '^(ERROR|WARNING: Retrying)' "$log" >&2 || tail -3 "$log" >&2
+    stop "pip could not install the requirements (whole log: $log); it needs the network and a Python package index, the default one or yours in PIP_INDEX_URL."
 fi
 
 # Python finds the collection by a path file, Ansible by collections_path in ansible.cfg.
