@@ -40,7 +40,7 @@ class ActionModule(ActionBase):
         evidence = {
             "schema": 1,
             "run": {**run, "check_mode": bool(self._task.check_mode)},
-            "started": run.get("started") or plan.get("created") or None,
+            "started": started_of(str(run.get("id", ""))),
             "ended": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "intent": plan.get("intent") or {},
             "plan_sha256": run.get("plan_sha256"),
@@ -88,7 +88,9 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(f"{path} cannot be read: {error}. Run the plan first.") from error
         return plan
 
-    def _cluster(self, plan: dict[str, t.Any], task_vars: dict[str, t.Any]) -> tuple[dict[str, t.Any] | None, str | None]:
+    def _cluster(
+        self, plan: dict[str, t.Any], task_vars: dict[str, t.Any]
+    ) -> tuple[dict[str, t.Any] | None, str | None]:
         """(what the API says now, why not). An API that does not answer is unknown, and no reason to stop."""
         names = {"kubeconfig": "zerotrust_kubeconfig", "context": "zerotrust_context"}
         arguments = {
@@ -115,9 +117,7 @@ def host_evidence(
     return {"node": node, "wireguard": wireguard, "error": error, "excluded": excluded}
 
 
-def observed(
-    hostvars: t.Mapping[str, t.Any], variable: str, key: str
-) -> tuple[dict[str, t.Any] | None, str | None]:
+def observed(hostvars: t.Mapping[str, t.Any], variable: str, key: str) -> tuple[dict[str, t.Any] | None, str | None]:
     """(what the registered result holds, why it holds nothing)."""
     registered = hostvars.get(variable)
     if not isinstance(registered, dict):
@@ -127,6 +127,15 @@ def observed(
     if registered.get("unreachable"):
         return None, f"unreachable: {registered.get('msg', 'no reason given')}"
     return None, str(registered.get("msg") or "the module gave no result")
+
+
+def started_of(run_id: str) -> str | None:
+    """The plan's start in UTC from the run's id, "20261122T201500Z-1f3a"; None where it is of another form."""
+    try:
+        moment = datetime.datetime.strptime(run_id.split("-")[0], "%Y%m%dT%H%M%SZ")
+    except ValueError:
+        return None
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def git_commit(folder: str | None) -> str | None:

@@ -12,6 +12,7 @@ from ansible_collections.aicluster.zerotrust.plugins.module_utils.proof.model im
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.proof.wireguard import intended
 
 Row = dict[str, str]
+BETWEEN_NODES = "Pod to pod across nodes"
 
 
 def coverage(
@@ -19,7 +20,8 @@ def coverage(
 ) -> tuple[list[Finding], list[Row]]:
     """Findings ZT801 to ZT803 and one row {"class", "encrypted_by", "state", "why"} per class of traffic.
 
-    state is proved, unknown, clear, or absent where such traffic cannot exist. Arguments as of prove(), pairs its result.
+    state is proved, unknown, clear, or absent where such traffic cannot exist. Arguments as of prove(); pairs is its
+    result.
     """
     name = str(intent.get("cluster_name") or "")
     config = (cluster.get("cilium") or {}).get("config") or {}
@@ -34,13 +36,13 @@ def coverage(
         )
     )
     findings.append(
-        Finding("ZT803", subject, "Traffic between pods of one node is not encrypted; it stays in that node", cluster=name)
+        Finding("ZT803", subject, "Traffic between pods of one node is not encrypted; it stays there", cluster=name)
     )
     node = {
         "class": "Nodes themselves and pods with hostNetwork",
         "encrypted_by": "nothing",
         "state": "clear",
-        "why": "WireGuard in Cilium takes pod traffic; node to node is in clear (kubelet and API have TLS of their own).",
+        "why": "Cilium's WireGuard takes pod traffic only (kubelet and API use TLS of their own).",
     }
     if config_flag(config, "encrypt-node"):
         node.update(encrypted_by="unknown", state="unknown", why="encrypt-node is on; this version does not prove it.")
@@ -65,7 +67,7 @@ def coverage(
 
 
 def _between_nodes(wanted: str, pairs: t.Sequence[Data]) -> Row:
-    row = {"class": "Pod to pod across nodes"}
+    row = {"class": BETWEEN_NODES}
     judged = [pair for pair in pairs if pair["verdict"] != "excluded"]
     count = {verdict: sum(pair["verdict"] == verdict for pair in judged) for verdict in ("proved", "failed", "unknown")}
     if wanted == "none":
@@ -101,16 +103,19 @@ def _rdma(cluster: str, hosts: Data, matching: Data) -> tuple[list[Finding], Row
             if str(port.get("state", "")).upper().endswith("ACTIVE")
         ]
         if active:
-            text = f"{host} has {len(active)} active RDMA port{'s' if len(active) > 1 else ''}: no layer encrypts that traffic"
+            ports = f"{len(active)} active RDMA port{'s' if len(active) > 1 else ''}"
+            text = f"{host} has {ports}: no layer encrypts that traffic"
             findings.append(
                 Finding("ZT801", Subject("host", host), text, observed=active, cluster=cluster, source="node_info")
             )
     row = {"class": "RDMA (RoCE, InfiniBand verbs)"}
     if findings:
-        why = f"{len(findings)} of {observed} observed hosts have active RDMA ports; verbs bypass the kernel's IP stack."
+        why = (
+            f"{len(findings)} of {observed} observed hosts with active RDMA ports; verbs bypass the kernel's IP stack."
+        )
         return findings, {**row, "encrypted_by": "nothing", "state": "clear", "why": why}
     if dark or not observed:
-        why = f"{dark or 'All'} hosts were not observed."
+        why = "1 host was not observed." if dark == 1 else f"{dark or 'All'} hosts were not observed."
         return findings, {**row, "encrypted_by": "unknown", "state": "unknown", "why": why}
     why = f"None of the {observed} observed hosts has an active RDMA port."
     return findings, {**row, "encrypted_by": "nothing", "state": "absent", "why": why}

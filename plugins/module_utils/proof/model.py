@@ -20,7 +20,7 @@ Network = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
 @dataclasses.dataclass
 class NodeView:
-    """One Node. key is the key that its peers must hold: the kernel's, or the annotated one where no kernel was read."""
+    """One Node. key is what its peers must hold: the kernel's key, or the annotated one where no kernel was read."""
 
     name: str
     host: str | None
@@ -45,14 +45,14 @@ class NodeView:
         return self.kernel_key or self.annotated_key
 
     def owns(self, prefix: str) -> bool:
-        """Whether an allowed IP ("10.0.0.1/32") may belong to this Node: its addresses and what lies in its pod CIDRs."""
+        """Whether an allowed IP ("10.0.0.1/32") may be this Node's: its addresses, and what lies in its pod CIDRs."""
         known = self.known_addresses.get(prefix)
         if known is None:
             known = self.known_addresses[prefix] = _inside(prefix, self.own_networks)
         return known
 
     def handshake_age(self, key: str) -> float | None:
-        """Seconds since the last handshake with the peer of that key by this host's clock; None where there was none."""
+        """Seconds since the last handshake with the peer of that key, by this host's clock; None: there is none."""
         last = float(self.peers[key].get("last_handshake_epoch") or 0)
         return float(self.wireguard.get("epoch") or 0) - last if last else None
 

@@ -21,8 +21,10 @@ def node_network_mtu(node_info: Data, internal_ips: t.Sequence[str]) -> tuple[st
 
 
 def check(intent: Data, cluster: Data, hosts: Data, matching: Data, nic_plan: Data) -> list[Finding]:
-    """nic_plan: plan.json's "nic", {inventory name: [{"interface", "mtu_from", "mtu_to"}]}. Unobserved hosts say nothing
-    here; that they are unknown is ZT412."""
+    """Findings ZT302 and ZT304. nic_plan: plan.json's "nic", {inventory name: [{"interface", "mtu_from", "mtu_to"}]}.
+
+    Unobserved hosts say nothing here; that they are unknown is ZT412.
+    """
     name = str(intent.get("cluster_name") or "")
     ips = {node["name"]: node.get("internal_ips") or [] for node in cluster.get("nodes") or []}
     wanted_by_all = intent.get("node_network_mtu")
@@ -57,7 +59,9 @@ def check(intent: Data, cluster: Data, hosts: Data, matching: Data, nic_plan: Da
         # Hosts that are not at their target explain the difference where the rest agree.
         others = {mtu for host, mtu in found.items() if host not in late}
         cause = next(iter(late.values())).id if late and len(others) < 2 else None
-        said = "; ".join(f"{mtu}: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}" for mtu, names in sorted(groups.items()))
+        said = "; ".join(
+            f"{mtu}: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}" for mtu, names in sorted(groups.items())
+        )
         findings.append(
             Finding(
                 "ZT302",

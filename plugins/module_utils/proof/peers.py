@@ -90,11 +90,12 @@ def judge(a: NodeView, directory: Directory, ledger: Ledger, port_roots: t.Mappi
     for b in directory.nodes.values():
         if b is a or b.state == EXCLUDED:
             continue
-        claim = (claims.of.get(b.name) or [None])[0]
+        claim = next(iter(claims.of.get(b.name, ())), None)
         right = a.peers.get(b.key) if b.key and b.name not in claims.moved else None
         if right is not None:
             present += 1
-            if not right_peer(a, b, right, claim, directory, ledger, port_roots):
+            displaced = right_peer(a, b, right, claim, directory, ledger, port_roots)
+            if claim is None or not displaced:
                 continue
         elif b.key is None:
             for peer in claims.of.get(b.name) or []:
@@ -282,7 +283,8 @@ def _thief(a: NodeView, b: NodeView, lacking: list[str], directory: Directory) -
     """The one other Node whose peer on a holds all that b's peer lacks."""
     for key, peer in a.peers.items():
         owner = directory.by_key.get(key)
-        if owner and owner != b.name and key == directory.nodes[owner].key:
-            if not covered(lacking, peer.get("allowed_ips") or []):
-                return directory.nodes[owner]
+        if not owner or owner == b.name or key != directory.nodes[owner].key:
+            continue
+        if not covered(lacking, peer.get("allowed_ips") or []):
+            return directory.nodes[owner]
     return None

@@ -81,7 +81,12 @@ def prove(intent: Data, cluster: Data, hosts: Data, matching: Data) -> tuple[lis
     if not nodes or (config is None and _unread(cluster, "config")):
         what = "the Nodes" if not nodes else "cilium-config"
         ledger.add(
-            "ZT918", "cluster", subject, f"{what} could not be read", observed=cluster.get("read_errors"), state="unknown"
+            "ZT918",
+            "cluster",
+            subject,
+            f"{what} could not be read",
+            observed=cluster.get("read_errors"),
+            state="unknown",
         )
         return ledger.settle(), _all_pairs(nodes, f"{what} could not be read", None)
 
@@ -331,6 +336,6 @@ def _rollout(daemonset: Data, subject: str, ledger: Ledger) -> None:
     )
     for finding in ledger.findings.values():
         unannounced = finding.code == "ZT408" and finding.observed is None
-        if finding.caused_by is None and finding.state == "open":
-            if finding.code in EXPLAINED_BY_ROLLOUT or unannounced:
-                finding.caused_by = root
+        explained = finding.code in EXPLAINED_BY_ROLLOUT or unannounced
+        if explained and finding.caused_by is None and finding.state == "open":
+            finding.caused_by = root

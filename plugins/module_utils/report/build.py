@@ -41,13 +41,23 @@ def build(
 
 
 def build_refusal(
-    plan: Data, run: Data, *, started: str = "", ended: str = "", provenance: Data | None = None
+    plan: Data,
+    run: Data,
+    *,
+    hosts: Data | None = None,
+    started: str = "",
+    ended: str = "",
+    provenance: Data | None = None,
 ) -> dict[str, t.Any]:
-    """The report of a run that its plan refused: the same shape, with the blockers and without pairs."""
+    """The report of a run that its plan refused: the same shape, with the blockers and without pairs.
+
+    hosts: {inventory name: {"node": node_info or None, "error": text or None}}, where the plan has them.
+    """
     from_plan = list(plan.get("findings") or [])
     blockers = [f for f in from_plan if f["severity"] == "blocker" and f["state"] != "accepted" and not f["caused_by"]]
     noun = "blocker" if len(blockers) == 1 else "blockers"
-    hosts = [_host_row(name, entry, None) for name, entry in sorted((plan.get("hosts") or {}).items())]
+    seen = hosts or {}
+    rows = [_host_row(name, entry, seen.get(name)) for name, entry in sorted((plan.get("hosts") or {}).items())]
     evidence = {
         "run": run,
         "started": started,
@@ -70,17 +80,20 @@ def build_refusal(
         },
         "findings": from_plan,
         "pairs": [],
-        "hosts": hosts,
+        "hosts": rows,
         "mtu": plan.get("mtu") or {},
         "coverage": [],
-        "provenance": _provenance(evidence, plan, hosts),
+        "provenance": _provenance(evidence, plan, rows),
         "changes": [{"what": "The whole run", "state": "left", "why": "The plan was refused before any change."}],
     }
 
 
 def _hosts(evidence: Data, plan: Data) -> list[dict[str, t.Any]]:
     ips = {node["name"]: node.get("internal_ips") or [] for node in (evidence.get("cluster") or {}).get("nodes") or []}
-    names = {**(plan.get("hosts") or {}), **{name: {} for name in evidence["hosts"] if name not in plan.get("hosts", {})}}
+    names = {
+        **(plan.get("hosts") or {}),
+        **{name: {} for name in evidence["hosts"] if name not in plan.get("hosts", {})},
+    }
     return [
         _host_row(name, entry, evidence["hosts"].get(name), ips.get(entry.get("node"), []))
         for name, entry in sorted(names.items())
@@ -92,11 +105,12 @@ def _host_row(name: str, entry: Data, seen: Data | None, ips: t.Sequence[str] = 
     wireguard = (seen or {}).get("wireguard") or {}
     network = node_network_mtu(node_info, ips)
     error = (seen or {}).get("error") or wireguard.get("error")
+    excluded = (seen or {}).get("excluded") or entry.get("excluded")
     return {
         "name": name,
         "node": entry.get("node"),
-        "observed": bool(node_info or wireguard) and not error,
-        "excluded": (seen or {}).get("excluded") or entry.get("excluded"),
+        "observed": bool(node_info or wireguard) and not error and not excluded,
+        "excluded": excluded,
         "error": error,
         "kernel": (node_info.get("kernel") or {}).get("release"),
         "os": (node_info.get("os") or {}).get("pretty_name"),

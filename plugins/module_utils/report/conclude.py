@@ -19,7 +19,7 @@ ASKED_ANEW = frozenset(("ZT302", "ZT304", "ZT801", "ZT802", "ZT803", "ZT914"))
 
 
 def conclude(evidence: Data, plan: Data, today: datetime.date) -> dict[str, t.Any]:
-    """The report for one run's evidence.json and plan.json. evidence["cluster"] is None where the API did not answer."""
+    """The report of one run's evidence.json and plan.json. evidence["cluster"] is None if the API did not answer."""
     intent: Data = evidence["intent"]
     name = str(intent.get("cluster_name") or "")
     hosts: Data = evidence["hosts"]
@@ -35,7 +35,9 @@ def conclude(evidence: Data, plan: Data, today: datetime.date) -> dict[str, t.An
         findings += proved + mtu.check(intent, cluster, hosts, matching, plan.get("nic") or {})
     exposed, rows = coverage.coverage(intent, cluster, hosts, matching, pairs)
     findings += exposed
-    findings = apply_acceptance(_once(findings), intent.get("accept") or [], today)
+    findings = _once(findings)
+    _fold_unreachable(findings)
+    findings = apply_acceptance(findings, intent.get("accept") or [], today)
     wanted = wireguard.intended(intent, cluster) if evidence.get("cluster") is not None else "unknown"
     nodes = cluster.get("nodes") or [node for node in matching.values() if node]
     scope = verdict.scope_of(intent, wanted, len(nodes), pairs, hosts, rows)
@@ -54,6 +56,14 @@ def _no_api(name: str, evidence: Data) -> Finding:
         cluster=name,
         source="cluster_info",
     )
+
+
+def _fold_unreachable(findings: t.Sequence[Finding]) -> None:
+    """What the plan says of a host that nobody could observe is the same fault as ZT412: one unknown root."""
+    unknown = {str(f.subject): f.id for f in findings if f.code in ("ZT412", "ZT415") and f.caused_by is None}
+    for finding in findings:
+        if finding.code in ("ZT112", "ZT909", "ZT912"):
+            finding.caused_by = unknown.get(str(finding.subject), finding.caused_by)
 
 
 def _once(findings: t.Iterable[Finding]) -> list[Finding]:

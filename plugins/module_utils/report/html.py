@@ -14,11 +14,12 @@ import typing as t
 
 import jinja2
 
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.findings.registry import CODES
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.report.summary import consequences, deciding, roots
 
 Data = t.Mapping[str, t.Any]
 LARGEST_MATRIX = 64
-SYMBOLS = {"proved": "✓", "failed": "✕", "unknown": "?", "excluded": "–"}
+SYMBOLS = {"proved": "✓", "failed": "✕", "unknown": "?", "excluded": "\u2013"}
 STATES = {"pass": ("✓", "Pass"), "fail": ("✕", "Fail"), "unknown": ("?", "Unknown"), "refused": ("✕", "Refused")}
 
 
@@ -48,16 +49,17 @@ def page(report: Data) -> dict[str, t.Any]:
     top = roots(report)
     face = "refused" if report["kind"] == "refusal" else report["verdict"]["state"]
     no_encryption = face == "pass" and "no encryption is intended" in report["verdict"]["text"]
-    symbol, word = ("–", "No encryption") if no_encryption else STATES[face]
+    symbol, word = ("\u2013", "No encryption") if no_encryption else STATES[face]
     pairs = [pair for pair in report["pairs"] if pair["verdict"] != "excluded"]
     return {
         "report": report,
         "face": "none" if no_encryption else face,
         "symbol": symbol,
         "word": word,
+        "scope": [f"{text[:1].upper()}{text[1:]}." for text in report["verdict"]["scope"].split("; ")],
         "problems": [finding for finding in top if deciding(finding)],
         "notes": [finding for finding in top if not deciding(finding) and finding["state"] != "accepted"],
-        "accepted": [finding for finding in top if finding["state"] == "accepted"],
+        "accepted": groups([f for f in top if f["state"] == "accepted"], consequences(report)),
         "folded": consequences(report),
         "pair_count": len(pairs),
         "pairs_proved": sum(pair["verdict"] == "proved" for pair in pairs),
@@ -65,6 +67,29 @@ def page(report: Data) -> dict[str, t.Any]:
         "symbols": SYMBOLS,
         "budget": budget(report["mtu"]),
     }
+
+
+def groups(accepted: t.Sequence[Data], folded: t.Mapping[str, t.Sequence[Data]]) -> list[dict[str, t.Any]]:
+    """Accepted findings that one decision covers (same code, reason, owner, end) in one row with all its subjects."""
+    rows: dict[tuple[str, ...], dict[str, t.Any]] = {}
+    for finding in accepted:
+        decision = finding["accepted"] or {}
+        reason, owner, until = (str(decision.get(key, "not given")) for key in ("reason", "owner", "until"))
+        row = rows.setdefault(
+            (finding["code"], reason, owner, until),
+            {
+                "code": finding["code"],
+                "title": CODES[finding["code"]].title,
+                "reason": reason,
+                "owner": owner,
+                "until": until,
+                "names": [],
+                "details": [],
+            },
+        )
+        row["names"].append(finding["subject"]["name"])
+        row["details"] += [finding["message"], *(child["message"] for child in folded.get(finding["id"], ()))]
+    return list(rows.values())
 
 
 def matrix(pairs: t.Sequence[Data]) -> dict[str, t.Any]:
@@ -83,7 +108,22 @@ def matrix(pairs: t.Sequence[Data]) -> dict[str, t.Any]:
     cells = {(pair["from"], pair["to"]): pair for pair in pairs if pair["from"] in shown and pair["to"] in shown}
     rows = [(a, [(b, _cell(cells.get((a, b)))) for b in nodes]) for a in nodes]
     size = "large" if len(nodes) <= 8 else "medium" if len(nodes) <= 20 else "small"
-    return {"nodes": nodes, "rows": rows, "total": total, "size": size}
+    suffix = common_domain(nodes)
+    labels = {node: node[: len(node) - len(suffix)] for node in nodes}
+    return {"nodes": nodes, "labels": labels, "suffix": suffix, "rows": rows, "total": total, "size": size}
+
+
+def common_domain(names: t.Sequence[str]) -> str:
+    """What all names end with, from a dot on: ".example.net"; empty where there is nothing."""
+    if len(names) < 2:
+        return ""
+    parts = [name.split(".")[1:] for name in names]
+    common: list[str] = []
+    for column in zip(*(reversed(part) for part in parts)):
+        if len(set(column)) > 1:
+            break
+        common.insert(0, column[0])
+    return "." + ".".join(common) if common else ""
 
 
 def _cell(pair: Data | None) -> dict[str, str] | None:

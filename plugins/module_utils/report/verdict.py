@@ -9,6 +9,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.findings.finding import Finding
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.proof.coverage import BETWEEN_NODES
 
 Data = t.Mapping[str, t.Any]
 DECIDING = ("blocker", "fail")
@@ -16,7 +17,7 @@ DECIDING = ("blocker", "fail")
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """state: pass, fail or unknown; accepted: number of accepted roots; scope: what it was judged on; text: one line."""
+    """state: pass, fail or unknown; accepted: number of accepted roots; scope: what it rests on; text: one line."""
 
     state: str
     accepted: int
@@ -47,7 +48,9 @@ def judge(findings: t.Sequence[Finding], pairs: t.Sequence[Data], *, scope: str,
     elif unknown or (open_pairs and not accepted):
         # The second half is a safety net: a pair that is not proved and that no finding accounts for is no pass.
         state = "unknown"
-        text = f"unknown: {_count(unknown, 'thing') if unknown else _count(len(open_pairs), 'pair')} could not be judged"
+        text = (
+            f"unknown: {_count(unknown, 'thing') if unknown else _count(len(open_pairs), 'pair')} could not be judged"
+        )
     elif encryption == "none":
         state, text = "pass", "no encryption is intended: nothing to prove, traffic between nodes is in clear"
     else:
@@ -81,13 +84,19 @@ def scope_of(
     if out:
         parts.append(f"{_count(out, 'node')} in maintenance")
     text = ", ".join(parts)
-    clear = [row["class"] for row in coverage if row["state"] == "clear"]
-    unknown = [row["class"] for row in coverage if row["state"] == "unknown"]
+    # The pairs are told above; this is about all other traffic.
+    others = [row for row in coverage if row["class"] != BETWEEN_NODES]
+    clear = [_lower(row["class"]) for row in others if row["state"] == "clear"]
+    unknown = [_lower(row["class"]) for row in others if row["state"] == "unknown"]
     if clear:
         text += "; in clear: " + ", ".join(clear)
     if unknown:
         text += "; not known: " + ", ".join(unknown)
     return text
+
+
+def _lower(text: str) -> str:
+    return text if text[:2].isupper() else text[:1].lower() + text[1:]
 
 
 def _count(number: int, noun: str) -> str:

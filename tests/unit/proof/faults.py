@@ -10,15 +10,23 @@ import typing as t
 from ansible_collections.aicluster.zerotrust.tests.unit.proof.clusters import FIXTURES, Lab, key_of
 
 __all__ = ["CATALOGUE", "FIXTURES"]
-Root = t.Tuple[str, str]
+Root = tuple[str, str]
+
+
+def holds(lab: Lab, a: str, b: str) -> bool:
+    """Whether a's kernel has a peer with b's kernel key."""
+    seen, key = (
+        lab.hosts[lab.host(a)].get("wireguard") or {},
+        (lab.hosts[lab.host(b)].get("wireguard") or {}).get("public_key"),
+    )
+    return bool(key) and any(peer["public_key"] == key for peer in seen.get("peers") or [])
 
 
 def _silence(lab: Lab, a: str, b: str) -> None:
     """The other side of a broken link: provoked, sent, nothing came."""
     for x, y in ((a, b), (b, a)):
-        if lab.hosts[lab.host(x)].get("wireguard") and lab.wireguard(x).get("peers"):
-            if any(p["public_key"] == lab.wireguard(y).get("public_key") for p in lab.wireguard(x)["peers"]):
-                lab.forget_session(x, y)
+        if holds(lab, x, y):
+            lab.forget_session(x, y)
 
 
 def key_replaced(lab: Lab, a: str, b: str, key: str = "") -> Root:
@@ -82,9 +90,8 @@ def path_blocked(lab: Lab, a: str, b: str) -> Root:
 
 def device_missing(lab: Lab, a: str, b: str) -> Root:
     for other in lab.names:
-        if other != a and lab.wireguard(a).get("public_key"):
-            if any(p["public_key"] == lab.wireguard(a)["public_key"] for p in lab.wireguard(other).get("peers") or []):
-                lab.forget_session(other, a)
+        if other != a and holds(lab, other, a):
+            lab.forget_session(other, a)
     lab.hosts[lab.host(a)]["wireguard"] = {"device": "cilium_wg0", "present": False, "peers": [], "error": None}
     return "ZT407", f"node {a}"
 
@@ -137,7 +144,7 @@ def switched_off(lab: Lab, a: str, b: str) -> Root:
     return "ZT409", "cluster test"
 
 
-CATALOGUE: t.Tuple[t.Callable[[Lab, str, str], Root], ...] = (
+CATALOGUE: tuple[t.Callable[[Lab, str, str], Root], ...] = (
     key_replaced,
     key_added,
     key_replaced_bare,

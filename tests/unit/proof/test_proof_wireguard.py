@@ -63,7 +63,9 @@ def test_captured_stale_annotations_give_one_root_each() -> None:
     assert by["ZT408", "g1"].expected == "MAeDeVSPCmhpXvzogZf/l3SCIcgjQpIu0h2+/sIO63c="
     assert {pair["verdict"] for pair in pairs} == {"failed"}
     agent = (faults.FIXTURES / "stale-annotation" / "g1-status.txt").read_text()
-    assert "OK" in agent and "Wireguard" in agent, "the agent calls this state healthy"
+    # The agent calls this state healthy.
+    assert "OK" in agent
+    assert "Wireguard" in agent
 
 
 @pytest.mark.parametrize("form", [faults.key_replaced, faults.key_added, faults.key_replaced_bare])
@@ -73,8 +75,11 @@ def test_replaced_key_is_one_root_that_names_all(form: t.Callable[[Lab, str, str
     assert roots(lab) == [("ZT401", "link n1 -> n3")]
     findings, _pairs = prove(*lab.args())
     root = next(f for f in findings if f.caused_by is None)
-    assert root.observed == key_of("wrong n1 n3") and root.expected == key_of("n3")
-    assert "n1" in root.message and "n3" in root.message and "n1" in root.remedy
+    assert root.observed == key_of("wrong n1 n3")
+    assert root.expected == key_of("n3")
+    assert "n1" in root.message
+    assert "n3" in root.message
+    assert "n1" in root.remedy
     folded = {(f.code, f.subject.name) for f in findings if f.caused_by == root.id}
     assert ("ZT406", "n1 <-> n3") in folded
     assert ("ZT403", "n1 -> " + key_of("wrong n1 n3")) in folded
@@ -126,10 +131,12 @@ def test_unobserved_host_is_unknown_and_the_others_word_still_counts() -> None:
     findings, _pairs = prove(*lab.args())
     assert [f.state for f in findings] == ["unknown"]
     judged = verdicts(lab)
-    assert judged["n0", "n1"] == judged["n1", "n0"] == "unknown" and judged["n0", "n2"] == "proved"
+    assert judged["n0", "n1"] == judged["n1", "n0"] == "unknown"
+    assert judged["n0", "n2"] == "proved"
     faults.key_replaced(lab, "n0", "n1", key=key_of("n1"))
     assert roots(lab) == [("ZT401", "link n0 -> n1"), ("ZT412", "host n1")]
-    assert verdicts(lab)["n0", "n1"] == "failed" and verdicts(lab)["n1", "n0"] == "unknown"
+    assert verdicts(lab)["n0", "n1"] == "failed"
+    assert verdicts(lab)["n1", "n0"] == "unknown"
 
 
 def test_host_that_lacks_in_the_inventory_is_unknown() -> None:
@@ -147,10 +154,13 @@ def test_unreadable_state_is_unknown() -> None:
 def test_maintenance_excludes_and_accuses_nobody() -> None:
     lab = healthy(4)
     lab.hosts["n1"] = {"node": None, "wireguard": None, "error": None, "excluded": "disk swap"}
-    lab.wireguard("n0")["peers"].remove(next(p for p in lab.wireguard("n0")["peers"] if p["public_key"] == key_of("n1")))
+    lab.wireguard("n0")["peers"].remove(
+        next(p for p in lab.wireguard("n0")["peers"] if p["public_key"] == key_of("n1"))
+    )
     assert roots(lab) == []
     judged = verdicts(lab)
-    assert judged["n0", "n1"] == "excluded" and judged["n0", "n2"] == "proved"
+    assert judged["n0", "n1"] == "excluded"
+    assert judged["n0", "n2"] == "proved"
 
 
 def test_encryption_off_is_one_root() -> None:
@@ -171,7 +181,8 @@ def test_none_intended() -> None:
     lab = healthy(3)
     lab.intent["transport_encryption"] = "none"
     findings, pairs = prove(*lab.args())
-    assert [f.code for f in findings] == ["ZT414"] and pairs == []
+    assert [f.code for f in findings] == ["ZT414"]
+    assert pairs == []
     lab.cluster["cilium"]["config"]["enable-wireguard"] = "false"
     assert prove(*lab.args()) == ([], [])
     lab.intent["transport_encryption"] = None
@@ -200,7 +211,8 @@ def test_idle_pair_is_unknown_once_for_the_cluster() -> None:
             peer["last_handshake_epoch"] = 0
     assert roots(lab) == [("ZT406", "cluster test")]
     findings, _pairs = prove(*lab.args())
-    assert findings[0].state == "unknown" and findings[0].observed == 6
+    assert findings[0].state == "unknown"
+    assert findings[0].observed == 6
     assert set(verdicts(lab).values()) == {"unknown"}
 
 
@@ -285,5 +297,6 @@ def test_a_hundred_nodes_take_a_moment() -> None:
     lab = healthy(100, native=True)
     start = time.process_time()
     findings, pairs = prove(*lab.args())
-    assert findings == [] and len(pairs) == 9900
+    assert findings == []
+    assert len(pairs) == 9900
     assert time.process_time() - start < 3

@@ -39,7 +39,7 @@ def run_of(lab: Lab, *, plan_findings: t.Sequence[Finding] = (), **intent: t.Any
     lab.intent.update(intent)
     for host, node in lab.matching.items():
         entry = next(n for n in lab.cluster["nodes"] if n["name"] == node)
-        if lab.hosts[host]["error"] is None and lab.hosts[host]["node"] is None:
+        if not lab.hosts[host]["error"] and not lab.hosts[host]["excluded"] and lab.hosts[host]["node"] is None:
             lab.hosts[host]["node"] = node_info(entry["internal_ips"][0])
     evidence = {
         "schema": 1,
@@ -50,7 +50,10 @@ def run_of(lab: Lab, *, plan_findings: t.Sequence[Finding] = (), **intent: t.Any
         "plan_sha256": RUN["plan_sha256"],
         "cluster": lab.cluster,
         "hosts": lab.hosts,
-        "provenance": {"git_commit": "0eb811b953f1ac712419d0eb811b953f1ac71241", "versions": {"ansible_core": "2.19.14"}},
+        "provenance": {
+            "git_commit": "0eb811b953f1ac712419d0eb811b953f1ac71241",
+            "versions": {"ansible_core": "2.19.14"},
+        },
     }
     plan = {
         "schema": 1,
@@ -73,8 +76,12 @@ def report_of(lab: Lab, **more: t.Any) -> dict[str, t.Any]:
 def refusal() -> dict[str, t.Any]:
     """A run that the plan refused for two reasons."""
     findings = [
-        Finding("ZT101", Subject("host", "n1"), "n1 runs Linux 5.4.0-200", observed="5.4.0-200-generic", expected="5.10"),
-        Finding("ZT601", Subject("cluster", "test"), "flannel runs in this cluster", observed="DaemonSet kube-flannel-ds"),
+        Finding(
+            "ZT101", Subject("host", "n1"), "n1 runs Linux 5.4.0-200", observed="5.4.0-200-generic", expected="5.10"
+        ),
+        Finding(
+            "ZT601", Subject("cluster", "test"), "flannel runs in this cluster", observed="DaemonSet kube-flannel-ds"
+        ),
         Finding("ZT107", Subject("host", "n2"), "n2 does not keep its clock in step"),
     ]
     _evidence, plan = run_of(healthy(4), plan_findings=findings)
