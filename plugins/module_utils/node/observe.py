@@ -116,6 +116,9 @@ def _fit(node: dict[str, t.Any]) -> None:
         node["interfaces_skipped"][group] = node["interfaces_skipped"].get(group, 0) + 1
         if len(json.dumps(node)) <= MAX_BYTES:
             return
-    for key in ("routes", "rdma", "interfaces"):
+    for key in ("routes", "rdma"):
         while node[key] and len(json.dumps(node)) > MAX_BYTES:
             node[key].pop()
+    node["interfaces"].sort(key=lambda item: item["kind"] != "physical" or item["is_vf"])  # what is kept comes first
+    while node["interfaces"] and len(json.dumps(node)) > MAX_BYTES:
+        node["interfaces"].pop()
