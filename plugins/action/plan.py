@@ -199,7 +199,7 @@ class ActionModule(ActionBase):
             node = result.get("node") if not result.get("failed") and not result.get("unreachable") else None
             error = None if node else str(result.get("msg") or "it has no result of node_info")
             if ended and not node:
-                error = f"its maintenance ended on {ended['until']}; renew or remove the entry of zerotrust_maintenance"
+                error = f"its maintenance ended on {ended['until']}; renew or remove its entry of zerotrust_maintenance"
             states.append(
                 HostState(
                     name=name,
@@ -233,7 +233,8 @@ class ActionModule(ActionBase):
     def _read_cluster(self, intent: Intent, mode: str) -> tuple[dict[str, t.Any], Finding | None]:
         """cluster_info's result, or the finding ZT906 that says why there is none."""
         cilium = intent.cilium
-        installs = (mode == "site" and intent.cni in (None, "cilium")) or (mode == "preflight" and intent.cni == "cilium")
+        installs = intent.cni == "cilium" or (intent.cni is None and mode == "site")
+        installs = installs and mode != "verify"
         arguments: dict[str, t.Any] = {
             "release": cilium.release,
             "namespace": cilium.namespace,
@@ -275,12 +276,16 @@ class ActionModule(ActionBase):
 def plain(value: t.Any) -> t.Any:
     """Plain Python types: Ansible's tagged and lazily templated containers give their values by iteration only."""
     if isinstance(value, t.Mapping):
-        return {str(key): plain(value[key]) for key in value}
+        return {str.__str__(str(key)): plain(value[key]) for key in value}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, str):
-        return str.__str__(value)[:] if type(value) is str else "".join(value)
-    return value
+        return str.__str__(value)
+    if isinstance(value, (datetime.date, datetime.datetime)):
+        return value.isoformat()
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)
+    return float(value) if isinstance(value, float) else value
 
 
 def _policies(intent: Intent) -> tuple[list[t.Any], list[Finding]]:
