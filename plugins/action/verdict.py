@@ -97,6 +97,8 @@ class ActionModule(ActionBase):
             option: self._templar.template(task_vars[name]) for option, name in names.items() if task_vars.get(name)
         }
         cilium = (plan.get("intent") or {}).get("cilium") or {}
+        # Only what the proof asks for: pods are not listed.
+        arguments["gpu_pods"] = False
         arguments.update({option: cilium[option] for option in ("release", "namespace") if cilium.get(option)})
         try:
             answer = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)

@@ -110,9 +110,7 @@ def _rdma(cluster: str, hosts: Data, matching: Data) -> tuple[list[Finding], Row
             )
     row = {"class": "RDMA (RoCE, InfiniBand verbs)"}
     if findings:
-        why = (
-            f"{len(findings)} of {observed} observed hosts with active RDMA ports; verbs bypass the kernel's IP stack."
-        )
+        why = f"Active ports on {len(findings)} of {observed} observed hosts; verbs bypass the kernel's IP stack."
         return findings, {**row, "encrypted_by": "nothing", "state": "clear", "why": why}
     if dark or not observed:
         why = "1 host was not observed." if dark == 1 else f"{dark or 'All'} hosts were not observed."

@@ -38,7 +38,7 @@ def intended(intent: Data, cluster: Data) -> str:
         return str(wanted)
     config = (cluster.get("cilium") or {}).get("config")
     if config is None:
-        return "unknown" if _unread(cluster, "config") else "none"
+        return "unknown" if _unread(cluster, "cilium-config") else "none"
     if config_flag(config, "enable-wireguard"):
         return "wireguard"
     return "ipsec" if config_flag(config, "enable-ipsec") else "none"
@@ -78,7 +78,7 @@ def prove(intent: Data, cluster: Data, hosts: Data, matching: Data) -> tuple[lis
             "ZT624", "cluster", subject, "IPsec is not proved by this version", observed="ipsec", state="unknown"
         )
         return ledger.settle(), _all_pairs(nodes, "IPsec is not proved by this version", None)
-    if not nodes or (config is None and _unread(cluster, "config")):
+    if not nodes or (config is None and _unread(cluster, "cilium-config")):
         what = "the Nodes" if not nodes else "cilium-config"
         ledger.add(
             "ZT918",

@@ -172,7 +172,9 @@ def test_encryption_off_is_one_root() -> None:
     assert set(verdicts(lab).values()) == {"failed"}
     lab.cluster["cilium"]["config"] = None
     assert roots(lab) == [("ZT409", "cluster test")]
-    lab.cluster["read_errors"] = [{"what": "configmaps kube-system/cilium-config", "error": "forbidden"}]
+    lab.cluster["read_errors"] = [{"what": "kubeadm-config", "error": "forbidden"}]
+    assert roots(lab) == [("ZT409", "cluster test")], "another object's error says nothing about cilium-config"
+    lab.cluster["read_errors"] = [{"what": "cilium-config", "error": "forbidden"}]
     assert roots(lab) == [("ZT918", "cluster test")]
     assert set(verdicts(lab).values()) == {"unknown"}
 
@@ -279,6 +281,8 @@ def test_no_ciliumnodes_is_one_root() -> None:
     lab = healthy(3)
     lab.cluster["cilium"]["nodes"] = None
     assert roots(lab) == [("ZT413", "cluster test")]
+    lab.cluster["read_errors"] = [{"what": "ciliumnodes", "error": "forbidden"}]
+    assert roots(lab) == [("ZT918", "cluster test")]
 
 
 def test_no_nodes_is_unknown() -> None:
