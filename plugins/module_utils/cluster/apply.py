@@ -32,7 +32,7 @@ PLURALS = {
 PRUNE_SHARE = 5
 """More than one in this many of the living set is pruned only with consent."""
 
-Key = t.Tuple[str, str, str]  # kind, namespace ("" where cluster-wide), name
+Key = tuple[str, str, str]  # kind, namespace ("" where cluster-wide), name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,13 +52,13 @@ class Outcome:
     """What was done (or, in a dry run, would be): names of objects, and refusals. Refusals: nothing was changed,
     unless `partial`, where the API server refused a change that it had taken in the dry run."""
 
-    created: t.List[str] = dataclasses.field(default_factory=list)
-    updated: t.List[str] = dataclasses.field(default_factory=list)
-    pruned: t.List[str] = dataclasses.field(default_factory=list)
+    created: list[str] = dataclasses.field(default_factory=list)
+    updated: list[str] = dataclasses.field(default_factory=list)
+    pruned: list[str] = dataclasses.field(default_factory=list)
     unchanged: int = 0
-    refused: t.List[Refusal] = dataclasses.field(default_factory=list)
+    refused: list[Refusal] = dataclasses.field(default_factory=list)
     partial: bool = False
-    diff: t.List[Json] = dataclasses.field(default_factory=list)
+    diff: list[Json] = dataclasses.field(default_factory=list)
 
     @property
     def changed(self) -> bool:
@@ -96,7 +96,7 @@ def apply(
     outcome.refused = [answer for answer in tried if isinstance(answer, Refusal)]
     if outcome.refused:
         return outcome
-    would: t.Dict[Key, Json] = dict(zip(differing, t.cast("t.List[Json]", tried)))
+    would: dict[Key, Json] = dict(zip(differing, t.cast("list[Json]", tried)))
     # What the server would hold must be what was asked for: other managers' fields are not removed by an apply.
     outcome.refused = [
         shared_refusal(key, would[key]) for key in differing if not covers(would[key].get("spec"), desired[key]["spec"])
@@ -150,10 +150,10 @@ def is_ours(obj: Json, set_name: str, cluster_name: str) -> bool:
     )
 
 
-def misfits(objects: t.Sequence[Json], set_name: str, cluster_name: str) -> t.List[Refusal]:
+def misfits(objects: t.Sequence[Json], set_name: str, cluster_name: str) -> list[Refusal]:
     """Objects that are no policies of this set: another kind, other labels, twice, or without what a key needs."""
     found = []
-    seen: t.Set[Key] = set()
+    seen: set[Key] = set()
     for index, obj in enumerate(objects):
         if not isinstance(obj, dict) or not isinstance(obj.get("metadata"), dict) or "name" not in obj["metadata"]:
             found.append(Refusal("ZT701", f"objects[{index}]", f"objects[{index}] is no Kubernetes object with a name"))
@@ -167,13 +167,13 @@ def misfits(objects: t.Sequence[Json], set_name: str, cluster_name: str) -> t.Li
             continue
         key = key_of(obj)
         if (obj["kind"] == "CiliumNetworkPolicy") != bool(key[1]):
-            found.append(Refusal("ZT701", label(key), f"{label(key)} needs a namespace exactly if it is no cluster-wide one"))
+            why = f"{label(key)} needs a namespace exactly if it is no cluster-wide one"
+            found.append(Refusal("ZT701", label(key), why))
         elif key in seen:
             found.append(Refusal("ZT701", label(key), f"{label(key)} is in the set twice"))
         elif not is_ours(obj, set_name, cluster_name):
-            found.append(
-                Refusal("ZT701", label(key), f"{label(key)} does not carry the labels of set {set_name} of {cluster_name}")
-            )
+            why = f"{label(key)} does not carry the labels of set {set_name} of {cluster_name}"
+            found.append(Refusal("ZT701", label(key), why))
         seen.add(key)
     return found
 
@@ -191,7 +191,7 @@ def equal(desired: Json, current: Json) -> bool:
 
 def covers(current: t.Any, desired: t.Any) -> bool:
     """Whether a live spec says what the desired one does and nothing more, but for empty fields."""
-    return _bare(current) == _bare(desired)
+    return bool(_bare(current) == _bare(desired))
 
 
 def _bare(value: t.Any) -> t.Any:
@@ -210,7 +210,9 @@ def content(obj: Json) -> t.Any:
     return obj.get("spec"), meta.get("labels") or {}, meta.get("annotations") or {}
 
 
-def prune_refusals(desired: t.Mapping[Key, Json], ours: t.Mapping[Key, Json], stale: t.Sequence[Key]) -> t.List[Refusal]:
+def prune_refusals(
+    desired: t.Mapping[Key, Json], ours: t.Mapping[Key, Json], stale: t.Sequence[Key]
+) -> list[Refusal]:
     """Reasons not to prune `stale` without consent: the set is empty, a fifth is exceeded, a namespace would open."""
     if not stale:
         return []
@@ -244,7 +246,8 @@ def foreign_refusal(key: Key, obj: Json) -> Refusal:
         who = f"set {labels.get(LABEL_SET)} of cluster {labels.get(LABEL_CLUSTER)}"
     else:
         who = f"field managers: {', '.join(managers) or 'unknown'}"
-    return Refusal("ZT706", label(key), f"{label(key)} exists and is not of this set ({who}); rename ours or remove it.")
+    why = f"{label(key)} exists and is not of this set ({who}); rename ours or remove it."
+    return Refusal("ZT706", label(key), why)
 
 
 def shared_refusal(key: Key, obj: Json) -> Refusal:
@@ -264,10 +267,10 @@ def shared_refusal(key: Key, obj: Json) -> Refusal:
     )
 
 
-def difference(key: Key, before: t.Optional[Json], after: t.Optional[Json]) -> Json:
+def difference(key: Key, before: Json | None, after: Json | None) -> Json:
     """One entry of Ansible's diff: JSON text of spec and labels before and after."""
 
-    def text(obj: t.Optional[Json]) -> str:
+    def text(obj: Json | None) -> str:
         if obj is None:
             return ""
         shown = {"labels": obj["metadata"].get("labels") or {}, "spec": obj.get("spec")}
@@ -281,13 +284,13 @@ def difference(key: Key, before: t.Optional[Json], after: t.Optional[Json]) -> J
 
 def live(
     client: Client, desired: t.Mapping[Key, Json], set_name: str, cluster_name: str
-) -> t.Tuple[t.Dict[Key, Json], t.Dict[Key, Json]]:
+) -> tuple[dict[Key, Json], dict[Key, Json]]:
     """(this set's objects, foreign objects that have a desired object's name), from one paged list of each kind.
 
     The list is not narrowed by label: an apply on a foreign object of the same name would merge into it.
     """
-    ours: t.Dict[Key, Json] = {}
-    foreign: t.Dict[Key, Json] = {}
+    ours: dict[Key, Json] = {}
+    foreign: dict[Key, Json] = {}
 
     def read(kind: str) -> None:
         for page in client.pages(f"{GROUP}/{PLURALS[kind]}"):
@@ -308,7 +311,7 @@ def path_of(key: Key) -> str:
     return f"{GROUP}{middle}/{PLURALS[kind]}/{name}"
 
 
-def send(client: Client, obj: Json, dry_run: bool) -> t.Union[Json, Refusal]:
+def send(client: Client, obj: Json, dry_run: bool) -> Json | Refusal:
     """One server-side apply: strict, own manager, never forced. The object that results, or why not."""
     key = key_of(obj)
     query = {"fieldManager": MANAGER, "fieldValidation": "Strict", "force": "false"}
@@ -341,7 +344,7 @@ def refusal(key: Key, error: ApiError) -> Refusal:
     return Refusal("ZT705", name, f"{name}: the API server refuses it: {error.details}.")
 
 
-def remove(client: Client, key: Key, obj: Json) -> t.Optional[Refusal]:
+def remove(client: Client, key: Key, obj: Json) -> Refusal | None:
     """Delete exactly the object that was read: one that changed since, or was made anew, is left alone."""
     meta = obj["metadata"]
     body = {

@@ -12,10 +12,10 @@ import typing as t
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster.client import Json
 
 SECONDS = 120
-Run = t.Callable[[t.List[str]], t.Tuple[int, str, str]]
+Run = t.Callable[[list[str]], tuple[int, str, str]]
 
 
-def run_command(argv: t.List[str]) -> t.Tuple[int, str, str]:
+def run_command(argv: list[str]) -> tuple[int, str, str]:
     """(exit status, stdout, stderr) of a command without a shell; 127 where it is not there, 124 after SECONDS."""
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=SECONDS, check=False)
@@ -34,7 +34,7 @@ def helm_version(binary: str, run: Run = run_command) -> Json:
     return {"version": out.strip(), "error": None}
 
 
-def read(ref: str, repo: t.Optional[str], version: t.Optional[str], binary: str, run: Run = run_command) -> Json:
+def read(ref: str, repo: str | None, version: str | None, binary: str, run: Run = run_command) -> Json:
     """{"version", "values_yaml", "error"} of a chart; on an error the first two are null.
 
     ref: a directory, an archive, oci://..., or a name in repo (URL). version pins what a repo gives.
@@ -56,7 +56,7 @@ def read(ref: str, repo: t.Optional[str], version: t.Optional[str], binary: str,
     return {"version": found, "values_yaml": values, "error": None}
 
 
-def chart_version(text: str) -> t.Optional[str]:
+def chart_version(text: str) -> str | None:
     """`version` of the text of a Chart.yaml, or None."""
     import yaml
 
@@ -68,13 +68,13 @@ def chart_version(text: str) -> t.Optional[str]:
     return str(found) if found else None
 
 
-def _show(part: str, ref: str, repo: t.Optional[str], version: t.Optional[str], binary: str, run: Run) -> str:
+def _show(part: str, ref: str, repo: str | None, version: str | None, binary: str, run: Run) -> str:
     argv = [binary, "show", part]
     if repo:
         argv += ["--repo", repo]
     if version:
         argv += ["--version", version]
-    code, out, err = run(argv + ["--", ref])
+    code, out, err = run([*argv, "--", ref])
     if code:
         raise ValueError((err or out).strip() or f"{binary} show {part} ended with status {code}")
     return out

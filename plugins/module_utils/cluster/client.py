@@ -16,7 +16,7 @@ import os
 import typing as t
 from urllib.parse import urlencode
 
-Json = t.Dict[str, t.Any]
+Json = dict[str, t.Any]
 
 WORKERS = 8
 """Concurrent requests and connections of one module call. API servers queue beyond that (priority and fairness)."""
@@ -71,7 +71,7 @@ class Client:
     Make one with connect(). All paths begin with a slash and carry no query.
     """
 
-    def __init__(self, server: str, origin: str, pool: t.Any, auth: t.Callable[[], t.Dict[str, str]]) -> None:
+    def __init__(self, server: str, origin: str, pool: t.Any, auth: t.Callable[[], dict[str, str]]) -> None:
         self.server = server.rstrip("/")
         self.origin = origin
         self._pool = pool
@@ -81,8 +81,8 @@ class Client:
         self,
         method: str,
         path: str,
-        query: t.Optional[t.Mapping[str, str]] = None,
-        body: t.Optional[t.Any] = None,
+        query: t.Mapping[str, str] | None = None,
+        body: t.Any | None = None,
         content_type: str = "application/json",
         accept: str = "application/json",
     ) -> Json:
@@ -115,7 +115,7 @@ class Client:
             return self._decode(what, answer.data)
         raise self._refused(what, answer.status, answer.data)
 
-    def get(self, path: str) -> t.Optional[Json]:
+    def get(self, path: str) -> Json | None:
         """The object, or None where the server says that it does not exist."""
         try:
             return self.request("GET", path)
@@ -131,7 +131,7 @@ class Client:
         fields: str = "",
         metadata_only: bool = False,
         limit: int = PAGE,
-    ) -> t.Iterator[t.List[Json]]:
+    ) -> t.Iterator[list[Json]]:
         """The list's items, a page of at most `limit` at a time, so that a caller can reduce and forget them.
 
         A continue token lives about five minutes; where it expires (410) the rest would be inconsistent: ApiError.
@@ -150,14 +150,14 @@ class Client:
                 return
             query["continue"] = token
 
-    def list(self, path: str, **how: t.Any) -> t.List[Json]:
+    def list_all(self, path: str, **how: t.Any) -> list[Json]:
         """All items of a list, in memory; arguments as pages()."""
         return [item for page in self.pages(path, **how) for item in page]
 
-    def list_or_none(self, path: str, **how: t.Any) -> t.Optional[t.List[Json]]:
-        """As list(), but None where the server does not know the resource (a CRD that is not there)."""
+    def list_or_none(self, path: str, **how: t.Any) -> list[Json] | None:
+        """As list_all(), but None where the server does not know the resource (a CRD that is not there)."""
         try:
-            return self.list(path, **how)
+            return self.list_all(path, **how)
         except ApiError as error:
             if error.status == 404:
                 return None
@@ -208,9 +208,9 @@ class Client:
         try:
             answer = json.loads(data)
         except ValueError as error:
-            raise ApiError(f"{what}: {self.server} did not answer with JSON; is this a Kubernetes API server?") from error
+            raise ApiError(f"{what}: {self.server} answered without JSON; is this a Kubernetes API server?") from error
         if not isinstance(answer, dict):
-            raise ApiError(f"{what}: {self.server} did not answer with a JSON object; is this a Kubernetes API server?")
+            raise ApiError(f"{what}: {self.server} answered with no JSON object; is this a Kubernetes API server?")
         return answer
 
 
@@ -218,7 +218,7 @@ Item = t.TypeVar("Item")
 Result = t.TypeVar("Result")
 
 
-def concurrently(call: t.Callable[[Item], Result], items: t.Sequence[Item], workers: int = WORKERS) -> t.List[Result]:
+def concurrently(call: t.Callable[[Item], Result], items: t.Sequence[Item], workers: int = WORKERS) -> list[Result]:
     """call(item) for every item with at most `workers` at a time; results in the order of items.
 
     The first exception is raised after all calls ended; let `call` return its errors where each counts.
@@ -229,7 +229,7 @@ def concurrently(call: t.Callable[[Item], Result], items: t.Sequence[Item], work
         return list(pool.map(call, items))
 
 
-def connect(kubeconfig: t.Optional[str] = None, context: t.Optional[str] = None) -> Client:
+def connect(kubeconfig: str | None = None, context: str | None = None) -> Client:
     """A client from a kubeconfig (argument, K8S_AUTH_KUBECONFIG, KUBECONFIG, ~/.kube/config) or from inside a Pod.
 
     context: its name, else K8S_AUTH_CONTEXT, else the kubeconfig's current one. No request is made.
@@ -264,7 +264,7 @@ def connect(kubeconfig: t.Optional[str] = None, context: t.Optional[str] = None)
             config.load_incluster_config(client_configuration=settings)
         else:
             if kubeconfig and not os.path.exists(os.path.expanduser(kubeconfig)):
-                raise ApiError(f"the kubeconfig {kubeconfig} does not exist; set zerotrust_kubeconfig to one that does.")
+                raise ApiError(f"the kubeconfig {kubeconfig} does not exist; set zerotrust_kubeconfig to one that is.")
             config.load_kube_config(
                 config_file=os.path.expanduser(kubeconfig) if kubeconfig else None,
                 context=context,
@@ -288,7 +288,7 @@ def connect(kubeconfig: t.Optional[str] = None, context: t.Optional[str] = None)
     except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
         raise ApiError(f"{origin}: its certificates cannot be used: {error}.") from error
 
-    def auth() -> t.Dict[str, str]:
+    def auth() -> dict[str, str]:
         # Asked anew for each request: the loader refreshes exec and file tokens here.
         headers = {}
         for setting in settings.auth_settings().values():

@@ -12,7 +12,6 @@ import base64
 import binascii
 import gzip
 import json
-import typing as t
 
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster.client import Client, Json
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster.lease import epoch
@@ -24,12 +23,12 @@ def secrets_path(namespace: str) -> str:
     return f"/api/v1/namespaces/{namespace}/secrets"
 
 
-def newest(client: Client, release: str, namespace: str) -> t.Optional[Json]:
+def newest(client: Client, release: str, namespace: str) -> Json | None:
     """The Secret of the release's newest revision, or None where Helm knows no such release.
 
     Only metadata is listed; one Secret is read in full. Raises ApiError.
     """
-    found = client.list(secrets_path(namespace), labels=f"owner=helm,name={release}", metadata_only=True)
+    found = client.list_all(secrets_path(namespace), labels=f"owner=helm,name={release}", metadata_only=True)
     if not found:
         return None
     last = max(found, key=revision)
@@ -77,7 +76,7 @@ def summary(secret: Json) -> Json:
     }
 
 
-def manifest_config(manifest: str) -> t.Optional[Json]:
+def manifest_config(manifest: str) -> Json | None:
     """data of the ConfigMap cilium-config in a rendered manifest, or None where it has none."""
     import yaml
 

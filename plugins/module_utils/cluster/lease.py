@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import typing as t
 
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster.client import ApiError, Client, Json
 
@@ -48,7 +47,7 @@ class LeaseHeld(Exception):
         )
 
 
-def parse(obj: t.Optional[Json]) -> t.Optional[Lease]:
+def parse(obj: Json | None) -> Lease | None:
     """A Lease object as Lease, or None where there is none or nobody holds it."""
     spec = (obj or {}).get("spec") or {}
     if not spec.get("holderIdentity"):
@@ -129,7 +128,7 @@ def release(client: Client, holder: str, now: float) -> str:
     return "released"
 
 
-def _body(current: t.Optional[Json], holder: str, duration_seconds: int, now: float, keep_acquired: bool) -> Json:
+def _body(current: Json | None, holder: str, duration_seconds: int, now: float, keep_acquired: bool) -> Json:
     stamp = datetime.datetime.fromtimestamp(now, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     metadata: Json = {"name": NAME, "namespace": NAMESPACE}
     spec = dict((current or {}).get("spec") or {})

@@ -33,7 +33,7 @@ def cluster(
     A read that failed or was forbidden is an entry of read_errors and leaves null. Raises ApiError only where
     there is no API at all: no connection, or credentials that are not accepted.
     """
-    errors: t.List[Json] = []
+    errors: list[Json] = []
 
     def note(what: str, error: ApiError) -> None:
         if error.fatal:
@@ -52,27 +52,27 @@ def cluster(
     # First alone: whether there is an API and whether it knows us decides about everything else.
     version = attempt("version", lambda: client.request("GET", "/version")) or {}
 
-    def list_crds() -> t.List[str]:
-        found = client.list(CRDS, metadata_only=True)
+    def list_crds() -> list[str]:
+        found = client.list_all(CRDS, metadata_only=True)
         return sorted(o["metadata"]["name"] for o in found if o["metadata"]["name"].endswith(".cilium.io"))
 
-    def release_summary() -> t.Optional[Json]:
+    def release_summary() -> Json | None:
         secret = helm.newest(client, release, namespace)
         return helm.summary(secret) if secret else None
 
     system = "/api/v1/namespaces/kube-system"
     config_map = f"/api/v1/namespaces/{namespace}/configmaps/cilium-config"
-    reads: t.Dict[str, t.Callable[[], t.Any]] = {
+    reads: dict[str, t.Callable[[], t.Any]] = {
         "uid": lambda: client.get(system),
-        "nodes": lambda: client.list("/api/v1/nodes"),
+        "nodes": lambda: client.list_all("/api/v1/nodes"),
         "crds": list_crds,
-        "daemonsets": lambda: client.list("/apis/apps/v1/daemonsets"),
+        "daemonsets": lambda: client.list_all("/apis/apps/v1/daemonsets"),
         "cilium-config": lambda: client.get(config_map),
         "ciliumnodes": lambda: cilium_nodes(client),
         "helm release": release_summary,
         "servicecidrs": lambda: client.list_or_none("/apis/networking.k8s.io/v1/servicecidrs"),
         "kubeadm-config": lambda: client.get(f"{system}/configmaps/kubeadm-config"),
-        "kube-proxy pods": lambda: client.list(f"{system}/pods", labels="component=kube-proxy", metadata_only=True),
+        "kube-proxy pods": lambda: client.list_all(f"{system}/pods", labels="component=kube-proxy", metadata_only=True),
         "lease": lambda: lease.parse(client.get(f"{lease.COLLECTION}/{lease.NAME}")),
     }
     if endpoints:
@@ -84,7 +84,7 @@ def cluster(
 
     nodes = sorted((read.node(obj) for obj in got["nodes"] or []), key=lambda entry: entry["name"])
     if gpu_pods and got["nodes"] is not None:
-        counts: t.Optional[t.Dict[str, int]] = {}
+        counts: dict[str, int] | None = {}
         if any(read.has_gpu(obj) for obj in got["nodes"]):
             counts = attempt("gpu pods", lambda: read.gpu_pods(client.pages("/api/v1/pods")))
         for entry in nodes:
@@ -119,11 +119,11 @@ def cluster(
     }
 
 
-def cilium_nodes(client: Client) -> t.Optional[t.List[Json]]:
+def cilium_nodes(client: Client) -> list[Json] | None:
     """All CiliumNodes, reduced page by page and sorted by name; None where the CRD is not there."""
     path = "/apis/cilium.io/v2/ciliumnodes"
 
-    def reduce() -> t.List[Json]:
+    def reduce() -> list[Json]:
         return [read.cilium_node(obj) for page in client.pages(path) for obj in page]
 
     found = none_if_absent(reduce)
@@ -133,7 +133,7 @@ def cilium_nodes(client: Client) -> t.Optional[t.List[Json]]:
 Result = t.TypeVar("Result")
 
 
-def none_if_absent(call: t.Callable[[], Result]) -> t.Optional[Result]:
+def none_if_absent(call: t.Callable[[], Result]) -> Result | None:
     """call(), or None where the server does not know the resource."""
     try:
         return call()

@@ -26,7 +26,7 @@ class Need(t.NamedTuple):
     name: str = ""
 
 
-def needs(what: str, namespace: str) -> t.List[Need]:
+def needs(what: str, namespace: str) -> list[Need]:
     """The rights for `read` or `apply` (which includes read); namespace is that of the Cilium release."""
     read = [
         Need("list", "", "nodes"),
@@ -42,7 +42,8 @@ def needs(what: str, namespace: str) -> t.List[Need]:
     ]
     if what == "read":
         return read
-    return read + [
+    return [
+        *read,
         Need("create", "coordination.k8s.io", "leases", lease.NAMESPACE),
         Need("update", "coordination.k8s.io", "leases", lease.NAMESPACE, lease.NAME),
         Need("create", "", "secrets", namespace),
@@ -63,7 +64,7 @@ def needs(what: str, namespace: str) -> t.List[Need]:
     ]
 
 
-def denied(client: Client, wanted: t.Sequence[Need]) -> t.List[Json]:
+def denied(client: Client, wanted: t.Sequence[Need]) -> list[Json]:
     """Which of the rights the caller does not have: [{"verb","resource","namespace"}]. Raises ApiError."""
 
     def ask(need: Need) -> bool:

@@ -18,7 +18,7 @@ _GPU_RESOURCE = re.compile(r"^(nvidia\.com/(gpu|mig-.+)|amd\.com/gpu|gpu\.intel\
 
 # DaemonSet name or image (last part, without registry and tag) -> which CNI it is. First match counts;
 # canal runs calico's and flannel's images under its own name, so names of bundles come before images.
-_CNI_BY_NAME: t.Sequence[t.Tuple[str, str]] = (
+_CNI_BY_NAME: t.Sequence[tuple[str, str]] = (
     (r"(^|-)canal(-|$)", "canal"),
     (r"^(kube-)?flannel(-|$)", "flannel"),
     (r"(^|-)calico-node$", "calico"),
@@ -29,7 +29,7 @@ _CNI_BY_NAME: t.Sequence[t.Tuple[str, str]] = (
     (r"multus", "multus"),
     (r"^cilium$", "cilium"),
 )
-_CNI_BY_IMAGE: t.Sequence[t.Tuple[str, str]] = (
+_CNI_BY_IMAGE: t.Sequence[tuple[str, str]] = (
     (r"(^|/)flannel(-io)?/flannel$|(^|/)mirrored-flannel", "flannel"),
     (r"(^|/)(calico/node|mirrored-calico-node)$", "calico"),
     (r"(^|/)weave-kube$", "weave"),
@@ -85,9 +85,9 @@ def wants_gpu(pod: Json) -> bool:
     return False
 
 
-def gpu_pods(pages: t.Iterable[t.Sequence[Json]]) -> t.Dict[str, int]:
+def gpu_pods(pages: t.Iterable[t.Sequence[Json]]) -> dict[str, int]:
     """Pages of Pod objects -> Node name -> number of pods that hold GPUs (nodes without one are absent)."""
-    count: t.Dict[str, int] = collections.Counter()
+    count: dict[str, int] = collections.Counter()
     for page in pages:
         for pod in page:
             if wants_gpu(pod):
@@ -112,9 +112,9 @@ def cilium_node(obj: Json) -> Json:
     }
 
 
-def endpoints(pages: t.Iterable[t.Sequence[Json]]) -> t.List[Json]:
+def endpoints(pages: t.Iterable[t.Sequence[Json]]) -> list[Json]:
     """Pages of CiliumEndpoint objects -> addresses of endpoints by the Node address that they are on."""
-    by_node: t.Dict[str, t.List[str]] = collections.defaultdict(list)
+    by_node: dict[str, list[str]] = collections.defaultdict(list)
     for page in pages:
         for obj in page:
             networking = ((obj.get("status") or {}).get("networking")) or {}
@@ -157,11 +157,11 @@ def _image(container: Json) -> str:
     return head + slash + tail.split(":", 1)[0]
 
 
-def _containers(obj: Json) -> t.List[Json]:
+def _containers(obj: Json) -> list[Json]:
     return (((obj.get("spec") or {}).get("template") or {}).get("spec") or {}).get("containers") or []
 
 
-def cni_name(obj: Json) -> t.Optional[str]:
+def cni_name(obj: Json) -> str | None:
     """Which CNI a DaemonSet object is, by its name and images; None for anything else."""
     name = obj["metadata"]["name"]
     for pattern, cni in _CNI_BY_NAME:
@@ -178,7 +178,7 @@ def cni_name(obj: Json) -> t.Optional[str]:
     return None
 
 
-def cni_owners(daemonsets: t.Iterable[Json], release: str, namespace: str) -> t.List[Json]:
+def cni_owners(daemonsets: t.Iterable[Json], release: str, namespace: str) -> list[Json]:
     """DaemonSet objects -> every CNI that is not Cilium by our Helm release."""
     found = []
     ours = {"tool": "helm", "release": release, "namespace": namespace}
@@ -191,7 +191,7 @@ def cni_owners(daemonsets: t.Iterable[Json], release: str, namespace: str) -> t.
     return sorted(found, key=lambda entry: (entry["name"], entry["object"]))
 
 
-def cilium_daemonset(daemonsets: t.Iterable[Json]) -> t.Optional[Json]:
+def cilium_daemonset(daemonsets: t.Iterable[Json]) -> Json | None:
     """The agent's DaemonSet, or None. current: the controller has seen the last change and all pods have it."""
     for obj in daemonsets:
         if cni_name(obj) != "cilium":
@@ -231,7 +231,7 @@ def kube_proxy(daemonsets: t.Iterable[Json], pods: t.Iterable[Json], nodes: t.It
     return {"present": False, "object": None}
 
 
-def service_cidrs(objects: t.Optional[t.Sequence[Json]], kubeadm_config: t.Optional[Json]) -> t.List[str]:
+def service_cidrs(objects: t.Sequence[Json] | None, kubeadm_config: Json | None) -> list[str]:
     """ServiceCIDR objects (None: not served), else kubeadm's ClusterConfiguration, else an empty list."""
     found = [cidr for obj in objects or [] for cidr in (obj.get("spec") or {}).get("cidrs") or []]
     if found:

@@ -43,14 +43,14 @@ class Step:
         return f"release {release} revision {self.revision} ({self.status})"
 
 
-def plan(secrets: t.Sequence[Json], release: str, timeout_seconds: int, now: float) -> t.List[Step]:
+def plan(secrets: t.Sequence[Json], release: str, timeout_seconds: int, now: float) -> list[Step]:
     """What to do about a release's Secrets (full objects, any order); nothing where it is not broken.
 
     From the newest revision down, every failed or pending one is removed. A deployed one below them is marked
     superseded: the broken run changed objects that it describes, so an equal intent must not pass for unchanged.
     Raises RecoverError where a pending one is younger than timeout_seconds: its run may be alive.
     """
-    steps: t.List[Step] = []
+    steps: list[Step] = []
     for secret in sorted(secrets, key=helm.revision, reverse=True):
         try:
             found = helm.summary(secret)
@@ -116,13 +116,13 @@ def recover(
     timeout_seconds: int,
     now: float,
     dry_run: bool,
-) -> t.List[Step]:
+) -> list[Step]:
     """Plan and do the recovery; the steps that were done (dry_run: would be). Raises RecoverError, ApiError.
 
     holder: this run's id; a Lease that another run holds alive is refused where there is something to recover.
     """
     path = helm.secrets_path(namespace)
-    secrets = client.list(path, labels=f"owner=helm,name={release}")
+    secrets = client.list_all(path, labels=f"owner=helm,name={release}")
     steps = plan(secrets, release, timeout_seconds, now)
     if not steps:
         return []

@@ -16,7 +16,7 @@ from ansible_collections.aicluster.zerotrust.plugins.module_utils.findings.findi
 SUFFIXES = (".yml", ".yaml")
 
 
-class Document(t.Dict[str, t.Any]):
+class Document(dict[str, t.Any]):
     """A policy document that knows where it was written: file, index of the document, line of each field's path."""
 
     def __init__(self, data: t.Mapping[str, t.Any], path: str, index: int, lines: t.Mapping[str, int]) -> None:
@@ -41,7 +41,7 @@ def position(document: t.Any, path: str) -> str:
     return f"{document.path}:{document.lines.get(path, 1)}"
 
 
-def directory(path: str) -> t.Tuple[t.List[Document], t.List[Finding]]:
+def directory(path: str) -> tuple[list[Document], list[Finding]]:
     """All documents of *.yml and *.yaml below a directory (or of one file), by file name; ZT701 for what is none.
 
     A file holds a list of policies, or one policy per YAML document. Hidden files are left out.
@@ -59,8 +59,8 @@ def directory(path: str) -> t.Tuple[t.List[Document], t.List[Finding]]:
     else:
         return [], [_invalid("zerotrust_policy_files", path, f"{path} is neither a directory nor a file", path)]
     base = path if os.path.isdir(path) else os.path.dirname(path)
-    documents: t.List[Document] = []
-    findings: t.List[Finding] = []
+    documents: list[Document] = []
+    findings: list[Finding] = []
     for name in files:
         shown = os.path.relpath(name, base)
         try:
@@ -75,18 +75,18 @@ def directory(path: str) -> t.Tuple[t.List[Document], t.List[Finding]]:
     return documents, findings
 
 
-def parse_text(text: str, path: str) -> t.Tuple[t.List[Document], t.List[Finding]]:
+def parse_text(text: str, path: str) -> tuple[list[Document], list[Finding]]:
     """The documents of one file's text; path is what errors call it."""
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
-    documents: t.List[Document] = []
+    documents: list[Document] = []
     try:
         while loader.check_node():
-            root = loader.get_node()
+            root: t.Any = loader.get_node()
             items = root.value if isinstance(root, yaml.SequenceNode) else [root]
             for node in items:
-                lines: t.Dict[str, int] = {}
+                lines: dict[str, int] = {}
                 _walk(node, "", lines, ())
                 data = loader.construct_document(node)
                 if data is None:
@@ -105,7 +105,7 @@ def parse_text(text: str, path: str) -> t.Tuple[t.List[Document], t.List[Finding
     return documents, []
 
 
-def _walk(node: t.Any, path: str, lines: t.Dict[str, int], above: t.Tuple[int, ...]) -> None:
+def _walk(node: t.Any, path: str, lines: dict[str, int], above: tuple[int, ...]) -> None:
     """Line (from 1) of every field's key below a YAML node; refuses duplicate keys, which YAML loaders merge."""
     import yaml
 

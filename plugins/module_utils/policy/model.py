@@ -42,9 +42,9 @@ class PolicyError(Exception):
 class Selector:
     """Pods: by labels (sorted pairs; empty is all), namespace (None is the policy's own), service account."""
 
-    labels: t.Tuple[t.Tuple[str, str], ...] = ()
-    namespace: t.Optional[str] = None
-    service_account: t.Optional[str] = None
+    labels: tuple[tuple[str, str], ...] = ()
+    namespace: str | None = None
+    service_account: str | None = None
 
     def covers(self, other: Selector) -> bool:
         """Whether every pod that `other` selects is selected by this one too. Namespaces must be filled in."""
@@ -67,7 +67,7 @@ class Network:
     """Addresses outside of the cluster: a CIDR and the CIDRs within it that are not meant."""
 
     cidr: str
-    exclude: t.Tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
 
 
 Peer = t.Union[Selector, Entity, Network]
@@ -77,17 +77,17 @@ Peer = t.Union[Selector, Entity, Network]
 class Port:
     """A port number (ALL_PORTS for every one), a range up to end, or a container port's name; and its protocol."""
 
-    port: t.Union[int, str]
+    port: int | str
     protocol: str = "TCP"
-    end: t.Optional[int] = None
+    end: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
     """One permission: any of the peers, on any of the ports. Empty ports: all ports of all protocols."""
 
-    peers: t.Tuple[Peer, ...]
-    ports: t.Tuple[Port, ...] = ()
+    peers: tuple[Peer, ...]
+    ports: tuple[Port, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,12 +99,12 @@ class Policy:
     """
 
     name: str
-    namespace: t.Optional[str]
+    namespace: str | None
     subject: Selector
-    ingress: t.Optional[t.Tuple[Rule, ...]] = None
-    egress: t.Optional[t.Tuple[Rule, ...]] = None
+    ingress: tuple[Rule, ...] | None = None
+    egress: tuple[Rule, ...] | None = None
     isolate: bool = True
-    preset: t.Optional[str] = None
+    preset: str | None = None
 
     @property
     def scope(self) -> str:
@@ -163,7 +163,7 @@ def _rules(data: Data) -> Policy:
     )
 
 
-def _head(data: Data) -> t.Tuple[str, bool]:
+def _head(data: Data) -> tuple[str, bool]:
     name = required(data, "name", "", object_name)
     wide = boolean(data.get("cluster_wide", False), "cluster_wide")
     if wide and "namespace" in data:
@@ -221,12 +221,12 @@ def _preset_pytorch(data: Data) -> Policy:
         where = {key: value for key, value in entry.items() if key != "ports"}
         found = ports(entry, path)
         if not found:
-            raise PolicyError(join(path, "ports"), None, "storage needs ports", "give the ports, such as [2049] for NFS")
+            raise PolicyError(join(path, "ports"), None, "storage needs ports", "give them, such as [2049] for NFS")
         egress.append(Rule((peer(where, path),), found))
     return Policy(name, namespace, job, ingress=ranks, egress=tuple(egress), preset="pytorch")
 
 
-_PRESETS: t.Dict[str, t.Callable[[Data], Policy]] = {"dns": _preset_dns, "pytorch": _preset_pytorch}
+_PRESETS: dict[str, t.Callable[[Data], Policy]] = {"dns": _preset_dns, "pytorch": _preset_pytorch}
 
 
 # Parts -------------------------------------------------------------------------------------------------------------
@@ -288,7 +288,7 @@ def selector(value: t.Any, path: str, needs_namespace: bool = False, other_names
     )
 
 
-def ports(data: Data, path: str) -> t.Tuple[Port, ...]:
+def ports(data: Data, path: str) -> tuple[Port, ...]:
     """data["ports"]: numbers, names, "all" or {port, end_port, protocol}; absent or empty: ()."""
     found = []
     for index, item in enumerate(sequence(data.get("ports", []), join(path, "ports"))):
@@ -302,7 +302,7 @@ def ports(data: Data, path: str) -> t.Tuple[Port, ...]:
             )
         port, end = required(entry, "port", where, None), entry.get("end_port")
         if port == "all":
-            number: t.Union[int, str] = ALL_PORTS
+            number: int | str = ALL_PORTS
         elif isinstance(port, str) and not port.isdigit():
             if not _PORT_NAME.match(port):
                 raise PolicyError(
@@ -328,7 +328,7 @@ def port_number(value: t.Any, path: str) -> int:
     return int(text)
 
 
-def cidr(value: t.Any, path: str) -> t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]:
+def cidr(value: t.Any, path: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     try:
         return ipaddress.ip_network(value if isinstance(value, str) else "")
     except ValueError as error:
@@ -337,13 +337,13 @@ def cidr(value: t.Any, path: str) -> t.Union[ipaddress.IPv4Network, ipaddress.IP
         ) from error
 
 
-def label_pairs(value: t.Any, path: str) -> t.Tuple[t.Tuple[str, str], ...]:
+def label_pairs(value: t.Any, path: str) -> tuple[tuple[str, str], ...]:
     pairs = []
     for key, item in mapping(value, path).items():
         if not _LABEL_KEY.match(key):
             raise PolicyError(join(path, key), key, "it is no label key", "write it as the pods have it")
         if not isinstance(item, str) or not _LABEL_VALUE.match(item):
-            raise PolicyError(join(path, key), item, "it is no label value", "write a quoted text of 63 letters at most")
+            raise PolicyError(join(path, key), item, "it is no label value", "write quoted text, 63 letters at most")
         pairs.append((key, item))
     return tuple(sorted(pairs))
 
@@ -378,7 +378,7 @@ def sequence(value: t.Any, path: str) -> t.Sequence[t.Any]:
     return value
 
 
-def one_or_many(data: Data, key: str, path: str) -> t.List[t.Tuple[str, t.Any]]:
+def one_or_many(data: Data, key: str, path: str) -> list[tuple[str, t.Any]]:
     """data[key] as [(path, value)]: one mapping or a list of at least one."""
     value = required(data, key, path, None)
     where = join(path, key)
@@ -389,7 +389,7 @@ def one_or_many(data: Data, key: str, path: str) -> t.List[t.Tuple[str, t.Any]]:
     return [(f"{where}[{index}]", item) for index, item in enumerate(value)]
 
 
-def required(data: Data, key: str, path: str, check: t.Optional[t.Callable[[t.Any, str], t.Any]]) -> t.Any:
+def required(data: Data, key: str, path: str, check: t.Callable[[t.Any, str], t.Any] | None) -> t.Any:
     where = join(path, key)
     if data.get(key) is None:
         raise PolicyError(where, None, "it is missing", f"set {where}")

@@ -14,7 +14,7 @@ from ansible_collections.aicluster.zerotrust.plugins.module_utils.findings.findi
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.policy import model, training
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.policy.load import origin, position
 
-Json = t.Dict[str, t.Any]
+Json = dict[str, t.Any]
 
 MANAGED_BY = "aicluster.zerotrust"
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -27,16 +27,16 @@ _SERVICE_ACCOUNT = "k8s:io.cilium.k8s.policy.serviceaccount"
 
 def render(
     documents: t.Sequence[t.Any], *, set_name: str, cluster_name: str
-) -> t.Tuple[t.List[Json], t.List[Finding]]:
+) -> tuple[list[Json], list[Finding]]:
     """Documents of the model (docs/policy.md) as objects for the API server, sorted, and findings.
 
     documents: mappings as load.directory() returns them (errors then name file and line) or inline ones.
     Objects of documents that cannot be taken are left out; each has a ZT701, which is a blocker.
     ZT702 names policies that select training pods without rank-to-rank traffic; ZT707 says what policies are not.
     """
-    findings: t.List[Finding] = []
-    policies: t.List[t.Tuple[model.Policy, str]] = []
-    seen: t.Dict[str, str] = {}
+    findings: list[Finding] = []
+    policies: list[tuple[model.Policy, str]] = []
+    seen: dict[str, str] = {}
     for index, document in enumerate(documents):
         where = origin(document) or f"zerotrust_policies[{index}]"
         try:
@@ -60,7 +60,7 @@ def render(
                 f"{' and '.join(without)}, and no policy of the set allows these pods all TCP ports among themselves",
                 observed=without,
                 expected="all TCP ports from every rank to every rank of the job",
-                source=dict((p.scope, where) for p, where in policies)[policy.scope],
+                source=seen[policy.scope],
             )
         )
     if policies:
@@ -117,9 +117,9 @@ def _cilium(policy: model.Policy, labels: t.Mapping[str, str]) -> Json:
     }
 
 
-def _direction(rule: model.Rule, word: str) -> t.List[Json]:
+def _direction(rule: model.Rule, word: str) -> list[Json]:
     """One Cilium rule for each kind of peer: two kinds in one rule would have to hold both at once."""
-    kinds: t.Dict[str, t.List[t.Any]] = {}
+    kinds: dict[str, list[t.Any]] = {}
     for peer in rule.peers:
         if isinstance(peer, model.Entity):
             kinds.setdefault(f"{word}Entities", []).append(peer.name)

@@ -23,7 +23,7 @@ OPERATOR_LABELS = ("training.kubeflow.org/", "pytorch-job-name", "leaderworkerse
 
 def without_rank_to_rank(
     policies: t.Sequence[model.Policy],
-) -> t.List[t.Tuple[model.Policy, t.List[str]]]:
+) -> list[tuple[model.Policy, list[str]]]:
     """Policies that isolate training pods in directions for which no policy of the set has rank-to-rank traffic.
 
     [(policy, ["ingress", "egress"])]. Pods count as training pods by an operator's label, or where the policy

@@ -22,6 +22,7 @@ import typing as t
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
+
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster.client import Client, connect
 from lab import build
 from lab.common import Steps
@@ -56,9 +57,11 @@ class Cluster(t.NamedTuple):
         """kubernetes.core.helm as Ansible runs it: its result."""
         arguments = {"kubeconfig": self.kubeconfig, "binary_path": self.helm, **arguments}
         done = subprocess.run(
-            [sys.executable, "-m", "ansible", "adhoc", "localhost", "-i", "localhost,", "-c", "local"]
-            + ["-e", f"ansible_python_interpreter={sys.executable}", "-m", "kubernetes.core.helm"]
-            + ["-a", json.dumps(arguments)],
+            [
+                *(sys.executable, "-m", "ansible", "adhoc", "localhost", "-i", "localhost,", "-c", "local"),
+                *("-e", f"ansible_python_interpreter={sys.executable}"),
+                *("-m", "kubernetes.core.helm", "-a", json.dumps(arguments)),
+            ],
             env={**os.environ, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1"},
             capture_output=True,
             text=True,

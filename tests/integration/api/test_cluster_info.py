@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import pathlib
+import subprocess
 import time
 import typing as t
 
+import pytest
 import yaml
+
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster import permissions
-from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster.client import concurrently, connect
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster.client import ApiError, concurrently, connect
 from ansible_collections.aicluster.zerotrust.plugins.modules import cluster_info
 
 Call = t.Callable[..., t.Any]
@@ -185,19 +188,20 @@ def test_unknown_context_is_one_error(cluster: t.Any, module: Call) -> None:
 
 def test_missing_and_broken_kubeconfigs_are_one_error(module: Call, tmp_path: pathlib.Path) -> None:
     one_error(module(cluster_info.main, kubeconfig=str(tmp_path / "none")), str(tmp_path / "none"), "does not exist")
-    for number, text in enumerate(("[1, 2", "- a\n- b\n", "", "clusters: 5\n", "contexts: [{name: x}]\ncurrent-context: x\n")):
+    broken = ("[1, 2", "- a\n- b\n", "", "clusters: 5\n", "contexts: [{name: x}]\ncurrent-context: x\n")
+    for number, text in enumerate(broken):
         path = tmp_path / f"broken{number}"
         path.write_text(text, encoding="utf-8")
         one_error(module(cluster_info.main, kubeconfig=str(path)), str(path))
 
 
 def test_another_clusters_ca_is_one_error(cluster: t.Any, module: Call, tmp_path: pathlib.Path) -> None:
-    import subprocess
-
     ca = tmp_path / "ca.crt"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(tmp_path / "ca.key"), "-days", "1"]
-        + ["-out", str(ca), "-subj", "/CN=other"],
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=other"),
+            *("-keyout", str(tmp_path / "ca.key"), "-out", str(ca)),
+        ],
         check=True,
         capture_output=True,
     )
@@ -226,9 +230,5 @@ def test_environment_gives_kubeconfig_and_context(cluster: t.Any, monkeypatch: t
     monkeypatch.setenv("K8S_AUTH_KUBECONFIG", cluster.kubeconfig)
     assert connect().server == cluster.client.server
     monkeypatch.setenv("K8S_AUTH_CONTEXT", "nowhere")
-    try:
+    with pytest.raises(ApiError, match="nowhere"):
         connect()
-    except Exception as error:  # noqa: BLE001
-        assert "nowhere" in str(error)
-    else:
-        raise AssertionError("the context of the environment was not used")
