@@ -19,16 +19,22 @@ description:
   - Interfaces that carry RDMA and virtual functions are refused. Pause, PFC, trust, priority maps and RDMA sysctls are
     compared before and after; a difference rolls the change back.
   - Nothing is persisted in this version. A reboot gives the MTU that the host's own configuration sets.
+extends_documentation_fragment:
+  - aicluster.zerotrust.attributes
+  - aicluster.zerotrust.attributes.host
 attributes:
   check_mode:
     support: full
-    description: The interfaces are inspected and refused as in a run; the difference is returned and nothing written.
+    details:
+      - The interfaces are inspected and refused as in a run; the difference is returned and nothing is written.
   diff_mode:
     support: full
-    description: Interface and MTU before and after.
+    details:
+      - Interface and MTU before and after.
   idempotent:
     support: full
-    description: An interface that has the wanted MTU is left alone.
+    details:
+      - An interface that has the wanted MTU is left alone.
 options:
   changes:
     description: The interfaces to change. Needed unless O(state) only looks at a change that was made.
@@ -69,7 +75,7 @@ options:
     default: false
   probe_targets:
     description:
-      - IP addresses that must answer packets of the new size; one of them is enough.
+      - IPv4 addresses of which one must answer packets of the new size.
       - Without it the default gateway on the changed interface, else up to four other hosts in its network whose
         interface takes the new size already.
     type: list
@@ -141,6 +147,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.node import interpreter
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.node.change import host
 
 
@@ -170,6 +177,7 @@ def act(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     changes = host.parse_changes(params["changes"])
     accept = params["accept_untested_hardware"]
     if state == "inspect" or check_mode:
+        host.refuse_undecided(check_mode)
         todo = host.inspect_changes(changes, accept)
         return {"changed": bool(todo), "todo": [vars(change) for change in todo]}
     if state == "noop":
@@ -188,6 +196,9 @@ def main() -> t.NoReturn:
         required_if=[("state", state, ("change_id",)) for state in ("arm_and_apply", "confirm", "rollback", "status")],
     )
     params = module.params
+    refusal = interpreter.too_old()
+    if refusal:
+        module.fail_json(msg=refusal)
     if params["state"] == "changed":
         module.fail_json(msg="state changed is conducted by the action plugin of this collection; call it as a task.")
     if os.geteuid() != 0:

@@ -15,8 +15,9 @@ import time
 import typing as t
 
 import pytest
-from lab import state as lab_state
 from support.site import ROOT, Run, Site
+
+from lab import state as lab_state
 
 NAME = "nicfault"
 OLD, NEW = 1500, 9000

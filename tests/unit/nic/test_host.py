@@ -139,7 +139,7 @@ def test_confirm_after_the_rollback_says_rolled_back(world: World, base: str) ->
 
 def test_a_second_change_is_refused_while_one_is_armed(world: World, base: str) -> None:
     arm(base)
-    with pytest.raises(host.Refused, match="change c1 is being made"):
+    with pytest.raises(host.Refused, match="Change c1 is being made"):
         arm(base, "c2")
     assert len(world.timers) == 2
 
@@ -160,10 +160,20 @@ def test_a_change_whose_timer_was_stopped_is_restored_by_the_next_one(
 ) -> None:
     arm(base)
     world.fire("apply")
+    with pytest.raises(host.Refused, match="Change c1 is being made"):
+        host.refuse_undecided(False, base)
     monkeypatch.setattr(host, "OVERDUE", -60.0)
-    arm(base, "c2")
+    with pytest.raises(host.Refused, match="Change c1 is being made"):
+        host.refuse_undecided(True, base)
+    assert world.mtu == 9000, "check mode wrote"
+    host.refuse_undecided(False, base)
     assert host.status("c1", base)["phase"] == "rolled-back"
     assert world.mtu == 1500
+
+
+def test_looking_for_undecided_changes_makes_nothing(base: str) -> None:
+    host.refuse_undecided(False, base)
+    assert not os.path.exists(base)
 
 
 def test_a_timer_that_does_not_wait_refuses_before_the_change(world: World, base: str) -> None:

@@ -37,5 +37,10 @@ def test_nobody_is_found_where_nobody_takes_the_size() -> None:
     assert default_targets("eth0", 9000, facts("192.0.2.2/24", 1500), [facts("192.0.2.3/24", 1500), {}]) == []
 
 
+def test_ipv6_gateways_are_left_out_since_the_probe_does_not_know_them() -> None:
+    six = {**GATEWAY, "gateway": "fe80::1"}
+    assert default_targets("eth0", 9000, facts("192.0.2.2/24", 1500, six, GATEWAY), []) == ["192.0.2.1"]
+
+
 def test_an_unobserved_host_has_no_targets() -> None:
     assert default_targets("eth0", 9000, {}, [facts("192.0.2.3/24", 9000)]) == []

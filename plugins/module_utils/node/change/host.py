@@ -69,6 +69,21 @@ def inspect_changes(changes: t.Sequence[Change], accept_untested: bool) -> list[
     return [change for change in changes if _mtu(found, change) != change.mtu_to]
 
 
+def refuse_undecided(check_mode: bool, base: str = BASE) -> None:
+    """Raises Refused while a change on this host is neither confirmed nor rolled back: what it set may not stay.
+
+    One whose timer should have fired long ago is restored first, except in check mode.
+    """
+    root = os.path.join(base, "nic")
+    for name in _changes_of(root) if os.path.isdir(root) else []:
+        if not check_mode:
+            _finish_overdue(name, base)
+        if _phase_now(os.path.join(root, name)) in _ACTIVE:
+            raise Refused(
+                "ZT208", f"Change {name} is being made on this host; wait until it is confirmed or rolled back."
+            )
+
+
 def noop(base: str = BASE) -> float:
     """Arms a rollback that only leaves its mark, by the same program and timer as a real one; waits until it fired.
 
@@ -105,13 +120,12 @@ def arm_and_apply(
     """
     _check_id(change_id)
     root = _root(base)
-    for name in _changes_of(root):
-        _finish_overdue(name, base)
     with rollback_program.locked(os.path.join(root, change_id), LOCK_SECONDS) as got:
-        active = [name for name in _changes_of(root) if _settle_reboot(os.path.join(root, name)) in _ACTIVE]
-        if not got or active:
-            which = f"change {active[0]}" if active else "another change"
-            raise Refused("ZT208", f"{which} is being made on this host; wait until it is confirmed or rolled back.")
+        if not got:
+            raise Refused("ZT208", "Another change is being made on this host; wait until it ends.")
+        for name in _changes_of(root):
+            _settle_reboot(os.path.join(root, name))
+        refuse_undecided(True, base)
         todo = inspect_changes(changes, accept_untested)
         if [change.interface for change in todo] != [change.interface for change in changes]:
             raise Refused("ZT304", "An interface got its new MTU from another hand since the plan; run again.")
@@ -259,12 +273,20 @@ def _kernel_mtu(change: t.Mapping[str, t.Any]) -> int | None:
         return None
 
 
-def _settle_reboot(directory: str) -> str:
-    """The phase; a change that a reboot interrupted becomes "rebooted": its timers are gone and its MTU, too."""
+def _phase_now(directory: str) -> str:
+    """The phase; "rebooted" for an undecided change of an earlier boot: its timers are gone and its MTU, too."""
     phase = rollback_program.phase(directory)
     if phase in _ACTIVE and rollback_program.read_state(directory)["boot_id"] != _boot_id():
-        rollback_program.claim(directory, phase, "rebooted")
         return "rebooted"
+    return phase
+
+
+def _settle_reboot(directory: str) -> str:
+    """_phase_now(), and that a reboot interrupted the change is kept."""
+    phase = _phase_now(directory)
+    if phase == "rebooted":
+        for active in _ACTIVE:
+            rollback_program.claim(directory, active, "rebooted")
     return phase
 
 

@@ -14,13 +14,13 @@ Facts = t.Mapping[str, t.Any]
 
 
 def gateways(interface: str, facts: Facts) -> list[str]:
-    """Gateways of the default routes through that interface, from node_info's facts; IPv4 first."""
+    """IPv4 gateways of the default routes through that interface, from node_info's facts (path_probe knows IPv4)."""
     found = {
         str(route["gateway"])
         for route in facts.get("routes", ())
         if route["dst"] == "default" and route["interface"] == interface and route["gateway"]
     }
-    return sorted(found, key=lambda text: (":" in text, text))
+    return sorted(text for text in found if ":" not in text)
 
 
 def peer_addresses(interface: str, size: int, facts: Facts, peers: t.Iterable[Facts]) -> t.Iterator[str]:
@@ -30,7 +30,7 @@ def peer_addresses(interface: str, size: int, facts: Facts, peers: t.Iterable[Fa
         for other in peer.get("interfaces", ()):
             for text in other.get("addresses", ()):
                 address = ipaddress.ip_interface(text).ip
-                if other["mtu"] >= size and not address.is_link_local and any(address in net for net in networks):
+                if other["mtu"] >= size and address.version == 4 and any(address in net for net in networks):
                     yield str(address)
 
 
