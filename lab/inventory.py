@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import datetime
 import functools
+import gzip
 import json
 import os
 import platform
@@ -31,8 +33,6 @@ def kernel_wireguard() -> bool:
 
 def kernel_options() -> dict[str, str] | None:
     """The running kernel's configuration, or None where it cannot be read."""
-    import gzip
-
     for path, opener in ((f"/boot/config-{platform.release()}", open), ("/proc/config.gz", gzip.open)):
         try:
             with opener(path, "rt", encoding="utf-8") as handle:
@@ -44,39 +44,36 @@ def kernel_options() -> dict[str, str] | None:
 
 def clock_synchronised() -> bool:
     """adjtimex: true where the kernel does not report STA_UNSYNC."""
-    import ctypes
-
     buffer = (ctypes.c_long * 64)()
     return ctypes.CDLL(None, use_errno=True).adjtimex(buffer) not in (-1, 5)  # 5 is TIME_ERROR
 
 
-def _holds(condition: str) -> bool:
+def _holds(entry: t.Mapping[str, t.Any], wireguard: bool) -> bool:
+    """Whether the reason for an entry of accepted.json exists on this machine."""
+    condition = entry["when"]
     if condition == "cgroup_v1":
         return os.path.isdir("/sys/fs/cgroup/systemd") or os.path.isdir("/sys/fs/cgroup/memory")
     if condition == "clock_unsynchronised":
         return not clock_synchronised()
+    if condition == "no_kernel_wireguard":
+        return not wireguard
+    if condition == "options_missing":
+        config = kernel_options()
+        return config is not None and any(option not in config for option in entry["observed"])
     raise ValueError(f"unknown condition {condition!r} in {ACCEPTED}")
 
 
-def accepted(hosts: t.Iterable[str], wireguard: bool) -> list[dict[str, str]]:
+def accepted(hosts: t.Iterable[str], wireguard: bool) -> list[dict[str, t.Any]]:
     """Entries of zerotrust_accept: the fixed list of lab/accepted.json, spelled out for each host by name."""
     table = json.loads(ACCEPTED.read_text(encoding="utf-8"))
     until = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=table["valid_days"])).date()
-    wanted = [entry for entry in table["always"] if _holds(entry["when"])]
-    wanted += [] if wireguard else table["no_kernel_wireguard"]
-    options = table["kernel_options"]
-    config = kernel_options() or {}
-    lacking = [option for option in options["options"] if option not in config]
+    shared = {"owner": table["owner"], "until": until.isoformat()}
     entries = []
-    for host in hosts:
-        for entry in wanted:
-            entries.append((entry["code"], f"host {host}", entry["reason"]))
-        for option in lacking:
-            entries.append((options["code"], f"host {host}/{option}", options["reason"]))
-    return [
-        {"code": code, "subject": subject, "reason": reason, "owner": table["owner"], "until": until.isoformat()}
-        for code, subject, reason in entries
-    ]
+    for entry in table["findings"]:
+        if _holds(entry, wireguard):
+            kept = {key: value for key, value in entry.items() if key != "when"}
+            entries += [{**kept, "subject": f"host {host}", **shared} for host in hosts]
+    return entries
 
 
 def build(state: State) -> dict[str, t.Any]:
@@ -113,7 +110,7 @@ def build(state: State) -> dict[str, t.Any]:
         "cilium_chart_ref": state["chart"],
         "cilium_k8s_service_host": state["gateway"],
         "cilium_k8s_service_port": state["control_plane"]["port"],
-        "zerotrust_lab_name": state["name"],
+        "lab_name": state["name"],
     }
     return {
         "_meta": {"hostvars": hostvars},

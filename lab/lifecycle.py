@@ -26,7 +26,7 @@ def up(name: str, workers: int | None) -> State:
         steps.step("the machine")
         machine.check_disk()
         machine.check_packages(steps.say)
-        machine.check_tun(steps.say)
+        machine.check_kernel(steps.say)
         steps.step("tools")
         tools = build.ensure(steps)
         steps.step("the nodes' Debian tree")
@@ -91,8 +91,8 @@ def _start(current: State, tree: pathlib.Path, tools: dict[str, str], steps: Ste
     made = network.make_bridges(lab_id, (current["subnet"], current["mgmt_subnet"]))
     dead = [node for node in current["nodes"] if made or not nodes.running(node)]
     steps.step(f"{len(dead)} of {len(current['nodes'])} nodes to boot" if dead else "all nodes run")
+    nodes.stop(lab_id, dead)
     for node in dead:
-        nodes.stop(lab_id, node)
         nodes.start(lab_id, node, tree, folder, current["gateway"])
     state.save(current)
     with concurrent.futures.ThreadPoolExecutor(max_workers=16) as pool:
@@ -117,7 +117,8 @@ def _start(current: State, tree: pathlib.Path, tools: dict[str, str], steps: Ste
 
 def _control_plane(current: State, folder: pathlib.Path, tools: dict[str, str], steps: Steps) -> None:
     if current["control_plane"] is None:
-        current["control_plane"] = controlplane.create(current["id"], folder, current["gateway"], tools)
+        with lock(cache_dir() / ".ports.lock"):  # kwokctl looks for free ports: two at once would find the same
+            current["control_plane"] = controlplane.create(current["id"], folder, current["gateway"], tools)
         state.save(current)
     else:
         started = controlplane.start_missing(current["id"], current["control_plane"])
@@ -170,12 +171,12 @@ def _remove(name: str, say: t.Callable[[str], None]) -> list[str]:
         proc.end(current.get("standin"), seconds=2)
         if current.get("control_plane"):
             controlplane.stop(current["control_plane"])
-        for node in current["nodes"]:
-            nodes.stop(lab_id, node)
+        nodes.stop(lab_id, current["nodes"])
         gone.append(f"{len(current['nodes'])} nodes")
     left = proc.end_leftovers(lab_id)
     gone += [f"{left} processes"] if left else []
     gone += network.remove(lab_id)
+    nodes.remove_propagate(lab_id)
     proc.remove_cgroups(lab_id)
     if folder.exists():
         shutil.rmtree(folder)

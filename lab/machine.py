@@ -63,11 +63,15 @@ def check_packages(say: t.Callable[[str], None]) -> None:
     raise LabError(f"The Debian packages {' '.join(missing)} could not be installed: run `{typed}`.")
 
 
-def check_tun(say: t.Callable[[str], None]) -> None:
+def check_kernel(say: t.Callable[[str], None]) -> None:
+    """/dev/net/tun, and a note where a firewall would stand between the nodes."""
     if not pathlib.Path("/dev/net/tun").exists():
         subprocess.run(["modprobe", "tun"], capture_output=True, check=False)
     if not pathlib.Path("/dev/net/tun").exists():
         raise LabError("There is no /dev/net/tun: load the kernel module tun.")
-    flag = pathlib.Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
-    if flag.exists() and flag.read_text(encoding="utf-8").strip() == "1":
-        say("note: br_netfilter filters bridged packets by iptables here; a DROP policy of FORWARD cuts nodes off")
+    filtered = pathlib.Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+    if filtered.exists() and filtered.read_text(encoding="utf-8").strip() == "1" and shutil.which("iptables"):
+        done = subprocess.run(["iptables", "-S", "FORWARD"], capture_output=True, text=True, check=False)
+        if done.stdout.startswith("-P FORWARD DROP"):
+            say("note: iptables drops forwarded packets and sees bridged ones here (often Docker's doing); nodes may not")
+            say("      reach each other: `sysctl net.bridge.bridge-nf-call-iptables=0` lets bridges alone")

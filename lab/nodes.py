@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import pathlib
 import secrets
-import signal
+import shutil
 import socket
 import typing as t
 import uuid
@@ -39,6 +39,7 @@ def plan(workers: int, subnets: tuple[str, str]) -> list[Node]:
             "machine_id": uuid.uuid4().hex,
             "pod_cidr": f"10.244.{number}.0/24",
             "leader_pid": None,
+            "leader_start": None,
             "process": None,
         }
         for number, name in enumerate(names, 1)
@@ -77,11 +78,23 @@ def make_keys(state: pathlib.Path, nodes: list[Node]) -> None:
     write_private(state / "ssh_config", "\n".join(config) + "\n", 0o600)
 
 
+def machine(lab_id: str, node: Node) -> str:
+    return f"zt-{lab_id}-{node['name']}"
+
+
+def remove_propagate(lab_id: str) -> None:
+    """nspawn's folders for mounts made later. It removes them itself, but refuses where /run is no tmpfs: and then
+    refuses the next machine of that name, too."""
+    for folder in pathlib.Path("/run/systemd/nspawn/propagate").glob(f"zt-{lab_id}-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def start(lab_id: str, node: Node, base: pathlib.Path, state: pathlib.Path, gw: str) -> None:
     """Make the node's network and boot it; the record of the process goes into node["process"]."""
+    shutil.rmtree(f"/run/systemd/nspawn/propagate/{machine(lab_id, node)}", ignore_errors=True)
     network.make_namespace(lab_id, node["number"], node["name"], node["ip"], node["mgmt_ip"], gw)
     argv = [
-        "systemd-nspawn", "--quiet", f"--directory={base}", f"--machine=zt-{lab_id}-{node['name']}",
+        "systemd-nspawn", "--quiet", f"--directory={base}", f"--machine={machine(lab_id, node)}",
         "--register=no", "--keep-unit", "--boot", "--volatile=overlay", "--settings=no",
         f"--network-namespace-path=/run/netns/{network.namespace(lab_id, node['name'])}",
         # not the clock, the modules nor the devices of the host
@@ -160,18 +173,31 @@ def read_in_node(node: Node, path: str) -> str:
 
 
 def running(node: Node) -> bool:
-    return proc.alive(node.get("process")) and bool(node.get("leader_pid"))
+    return proc.alive(node.get("process")) and leader_runs(node)
+
+
+def leader_runs(node: Node) -> bool:
+    return bool(node.get("leader_pid")) and proc.start_time(node["leader_pid"]) == node["leader_start"]
 
 
 def nsenter(node: Node, argv: t.Sequence[str], **options: t.Any) -> t.Any:
     """Run a command inside the node."""
-    if proc.start_time(node["leader_pid"]) != node["leader_start"]:
+    if not leader_runs(node):
         raise LabError(f"Node {node['name']} does not run any more.")
     return run(["nsenter", "-t", str(node["leader_pid"]), "-m", "-u", "-i", "-n", "-p", "--", *argv], **options)
 
 
-def stop(lab_id: str, node: Node) -> None:
-    """End a node at once: its disk is an overlay in memory, so there is nothing to flush."""
-    proc.end(node.get("process"), seconds=1, number=signal.SIGKILL)
-    network.remove_namespace(network.namespace(lab_id, node["name"]))
-    proc.remove_cgroups(lab_id, node["name"])
+def stop(lab_id: str, stopped: t.Sequence[Node]) -> None:
+    """End nodes at once: their disks are overlays in memory, so there is nothing to flush.
+
+    The init is killed first: nspawn then ends by itself and cleans up, which it cannot do when it is killed.
+    """
+    for node in stopped:
+        if leader_runs(node):
+            proc.kill({"pid": node["leader_pid"], "start": node["leader_start"]})
+    for node in stopped:
+        proc.end(node.get("process"), seconds=3, number=0)
+        proc.end_leftovers(lab_id, node["name"])  # an init outlives a killed nspawn
+        network.remove_namespace(network.namespace(lab_id, node["name"]))
+        proc.remove_cgroups(lab_id, node["name"])
+        node.update(process=None, leader_pid=None, leader_start=None)

@@ -124,17 +124,20 @@ def start(
     return record_of(child.pid, **keep)
 
 
-def in_lab(pid: int, lab_id: str) -> bool:
+def in_lab(pid: int, lab_id: str, name: str | None = None) -> bool:
+    """Whether a process is in the laboratory's cgroups, or in those of one of its parts (a node, a component)."""
     try:
         text = pathlib.Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
-    return re.search(rf"/zt-lab-{re.escape(lab_id)}[-/]", text) is not None
+    part = rf"{re.escape(name)}(/|\.service|$)" if name else ""
+    return re.search(rf"/zt-lab-{re.escape(lab_id)}[-/]{part}", text, re.M) is not None
 
 
-def leftovers(lab_id: str) -> list[int]:
-    """Pids of every process in the laboratory's cgroups, whether recorded or not."""
-    return [int(p) for p in os.listdir("/proc") if p.isdigit() and in_lab(int(p), lab_id) and start_time(int(p))]
+def leftovers(lab_id: str, name: str | None = None) -> list[int]:
+    """Pids of every process in those cgroups, whether recorded or not."""
+    pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+    return [pid for pid in pids if in_lab(pid, lab_id, name) and start_time(pid)]
 
 
 def _signal(pid: int, number: int, still_ours: t.Callable[[], bool]) -> None:
@@ -152,8 +155,13 @@ def _signal(pid: int, number: int, still_ours: t.Callable[[], bool]) -> None:
         os.close(handle)
 
 
+def kill(record: Record) -> None:
+    """SIGKILL to a recorded process; does not wait."""
+    _signal(record["pid"], signal.SIGKILL, lambda: alive(record))
+
+
 def end(record: Record | None, seconds: float = 5, number: int = signal.SIGTERM) -> None:
-    """End a recorded process: the signal first, SIGKILL after the given time."""
+    """End a recorded process: the signal first (0: it ends by itself), SIGKILL after the given time."""
     if not record or not alive(record):
         return
     for signo, patience in ((number, seconds), (signal.SIGKILL, 5.0)):
@@ -168,11 +176,11 @@ def end(record: Record | None, seconds: float = 5, number: int = signal.SIGTERM)
     raise LabError(f"Process {record['pid']} does not end, not even by SIGKILL.")
 
 
-def end_leftovers(lab_id: str) -> int:
-    """Kill what is left in the laboratory's cgroups; returns how many processes there were."""
-    pids = leftovers(lab_id)
+def end_leftovers(lab_id: str, name: str | None = None) -> int:
+    """Kill what is left in those cgroups; returns how many processes there were."""
+    pids = leftovers(lab_id, name)
     for pid in pids:
-        _signal(pid, signal.SIGKILL, lambda pid=pid: in_lab(pid, lab_id))
+        _signal(pid, signal.SIGKILL, lambda pid=pid: in_lab(pid, lab_id, name))
     if pids:
-        wait_for("the laboratory's processes to end", lambda: not leftovers(lab_id), 10)
+        wait_for("the laboratory's processes to end", lambda: not leftovers(lab_id, name), 10, every=0.02)
     return len(pids)

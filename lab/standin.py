@@ -93,7 +93,7 @@ def cilium_node(node: t.Mapping[str, t.Any], owner_uid: str, public_key: str | N
             "alibaba-cloud": {},
             "azure": {},
             "bootid": node["boot_id"],
-            "encryption": {"key": ENCRYPTION_KEY} if public_key else {},
+            "encryption": {"key": ENCRYPTION_KEY if public_key else 0},
             "eni": {},
             "health": {},
             "ingress": {},
