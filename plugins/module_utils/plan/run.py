@@ -110,6 +110,8 @@ def build_plan(inputs: Inputs) -> Plan:
         # Another cluster's Nodes are no host's Nodes: that follows, and helps nobody to read.
         match_findings = []
     findings += match_findings
+    # Of another cluster nothing is worth saying but that it is another.
+    right = not any(found.code in ("ZT907", "ZT908") and found.subject.kind != "host" for found in findings)
     findings += _observation(inputs)
     devices, direct = node_network(inputs.hosts, node_of)
     budget, budget_findings = _budget(inputs, intent, cluster, node_of)
@@ -129,10 +131,10 @@ def build_plan(inputs: Inputs) -> Plan:
     policy_action = "none"
     if inputs.mode != "verify":
         findings += _hosts(inputs, intent, node_of, devices)
-        findings += cluster_checks.check_ranges(intent, cluster)
+        findings += cluster_checks.check_ranges(intent, cluster) if right else []
         nic_changes, nic_findings = _nic(inputs, intent, node_of)
         findings += nic_findings
-        if intent.cni == "cilium":
+        if intent.cni == "cilium" and right:
             values = cilium.render(
                 intent,
                 devices=devices,
