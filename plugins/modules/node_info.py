@@ -25,7 +25,7 @@ seealso:
   - module: aicluster.zerotrust.wireguard_info
   - module: aicluster.zerotrust.path_probe
 author:
-  - aicluster.zerotrust contributors
+  - aicluster.zerotrust contributors (!UNKNOWN)
 """
 
 EXAMPLES = r"""

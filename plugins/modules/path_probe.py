@@ -59,7 +59,7 @@ options:
 seealso:
   - module: aicluster.zerotrust.node_info
 author:
-  - aicluster.zerotrust contributors
+  - aicluster.zerotrust contributors (!UNKNOWN)
 """
 
 EXAMPLES = r"""

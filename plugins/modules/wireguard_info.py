@@ -66,7 +66,7 @@ options:
 seealso:
   - module: aicluster.zerotrust.node_info
 author:
-  - aicluster.zerotrust contributors
+  - aicluster.zerotrust contributors (!UNKNOWN)
 """
 
 EXAMPLES = r"""

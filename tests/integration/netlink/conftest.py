@@ -68,25 +68,27 @@ class Namespace:
         return json.loads(self.run(sys.executable, "-c", f"{head}print(json.dumps({code}, default=plain))"))
 
     def wireguard_go(self, device: str) -> None:
-        environment = {**os.environ, "WG_PROCESS_FOREGROUND": "1", "LOG_LEVEL": "silent"}
+        environment = {**os.environ, "WG_PROCESS_FOREGROUND": "1", "LOG_LEVEL": "error"}
         process = subprocess.Popen(
             self.command("wireguard-go", device),
             env=environment,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
         )
         self.processes.append(process)
         for _attempt in range(100):
             if (self.sockets / f"{device}.sock").exists():
                 return
-            assert process.poll() is None, "wireguard-go ended"
+            if process.poll() is not None:
+                assert process.stderr is not None
+                raise AssertionError(f"wireguard-go ended: {process.stderr.read().decode()}")
             time.sleep(0.05)
         raise AssertionError("wireguard-go made no socket within 5 s")
 
     def close(self) -> None:
         for process in self.processes:
             process.terminate()
-            process.wait(10)
+            process.communicate(timeout=10)
         subprocess.run(["ip", "netns", "delete", self.name], check=False)
 
 

@@ -112,7 +112,8 @@ def test_route_dump_equals_pyroute2(namespaces: Make) -> None:
         "sorted([r['family'], (r.get_attr('RTA_DST') + '/' + str(r['dst_len'])) if r['dst_len'] else 'default',"
         " r.get_attr('RTA_GATEWAY'), r.get_attr('RTA_OIF'), r.get_attr('RTA_PRIORITY') or 0]"
         " for r in __import__('pyroute2').IPRoute().get_routes(table=254)"
-        " if r['type'] == 1 and not r['flags'] & 0x200 and not r.get_attr('RTA_MULTIPATH') and not r.get_attr('RTA_VIA'))"
+        " if r['type'] == 1 and not r['flags'] & 0x200"
+        " and not r.get_attr('RTA_MULTIPATH') and not r.get_attr('RTA_VIA'))"
     )
     ours = namespace.python(
         "sorted([r.family, r.dst, r.gateway, r.interface, r.metric] for r in route.routes()"
