@@ -89,6 +89,7 @@ def _prepare(name: str, workers: int, tools: dict[str, str], say: t.Callable[[st
 def _start(current: State, tree: pathlib.Path, tools: dict[str, str], steps: Steps) -> None:
     folder, lab_id = state.directory(current["name"]), current["id"]
     made = network.make_bridges(lab_id, (current["subnet"], current["mgmt_subnet"]))
+    machine.raise_inotify(steps.say)
     dead = [node for node in current["nodes"] if made or not nodes.running(node)]
     steps.step(f"{len(dead)} of {len(current['nodes'])} nodes to boot" if dead else "all nodes run")
     nodes.stop(lab_id, dead)
@@ -156,6 +157,7 @@ def down(name: str) -> list[str]:
     lock_file = folder.with_name(f".{name}.lock")
     with lock(lock_file, lambda: print(f"waiting for another command on {name}", file=sys.stderr)):
         gone = _remove(name, lambda _text: None)
+        machine.restore_inotify()
         lock_file.unlink(missing_ok=True)
     return gone
 

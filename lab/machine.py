@@ -12,7 +12,8 @@ import subprocess
 import sys
 import typing as t
 
-from lab.common import LabError, cache_dir, state_root
+from lab import network
+from lab.common import LabError, cache_dir, state_root, write_private
 
 # command -> Debian package
 NEEDED = {
@@ -24,6 +25,9 @@ NEEDED = {
     "nsenter": "util-linux",
 }
 FREE_BYTES = 3e9
+INOTIFY = pathlib.Path("/proc/sys/fs/inotify/max_user_instances")
+INOTIFY_INSTANCES = 8192
+INOTIFY_KEPT = "inotify.before"
 
 
 def check_root() -> None:
@@ -75,3 +79,28 @@ def check_kernel(say: t.Callable[[str], None]) -> None:
         if done.stdout.startswith("-P FORWARD DROP"):
             say("note: iptables drops forwarded packets and sees bridged ones here (often Docker's doing); nodes may not")
             say("      reach each other: `sysctl net.bridge.bridge-nf-call-iptables=0` lets bridges alone")
+
+
+def raise_inotify(say: t.Callable[[str], None]) -> None:
+    """Each systemd takes about ten inotify instances of root's; the kernel's default of 128 boots a dozen nodes.
+
+    The old value is kept, and set again when the last laboratory of the machine goes.
+    """
+    before = int(INOTIFY.read_text(encoding="utf-8"))
+    if before >= INOTIFY_INSTANCES:
+        return
+    kept = cache_dir() / INOTIFY_KEPT
+    if not kept.exists():
+        write_private(kept, f"{before}\n")
+    try:
+        INOTIFY.write_text(f"{INOTIFY_INSTANCES}\n", encoding="utf-8")
+        say(f"fs.inotify.max_user_instances is {INOTIFY_INSTANCES} while laboratories run ({before} before)")
+    except OSError as exc:
+        say(f"note: fs.inotify.max_user_instances stays {before} ({exc}); about {before // 10} nodes can boot")
+
+
+def restore_inotify() -> None:
+    kept = cache_dir() / INOTIFY_KEPT
+    if kept.exists() and not network.any_laboratory():
+        INOTIFY.write_text(kept.read_text(encoding="utf-8"), encoding="utf-8")
+        kept.unlink()

@@ -12,6 +12,7 @@ import contextlib
 import ipaddress
 import json
 import os
+import re
 import typing as t
 
 from lab.common import LabError, run
@@ -61,6 +62,11 @@ def gateway(subnet: str) -> str:
 
 def links() -> set[str]:
     return set(os.listdir("/sys/class/net"))
+
+
+def any_laboratory() -> bool:
+    """Whether any laboratory's bridge is on this machine, of whatever state directory."""
+    return any(re.fullmatch(r"zt[0-9a-f]{6}n", name) for name in links())
 
 
 def namespaces(lab_id: str) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import secrets
 import shutil
 import socket
@@ -149,14 +150,21 @@ def ssh_answers(address: str) -> bool:
         return False
 
 
+def _why(log: pathlib.Path) -> str:
+    """The line of a node's log that says most: the last failure, else the last line."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text(encoding="utf-8", errors="replace"))
+    lines = [line for line in text.splitlines() if line.strip() and "disk file system under" not in line]
+    failures = [line for line in lines if "Failed" in line and "symlink" not in line]
+    return (failures or lines or ["no message"])[-1].strip()
+
+
 def wait_ready(node: Node, seconds: float = 60) -> None:
     """Wait until sshd speaks on the node's address, and record the leader."""
 
     def ready() -> bool:
         if not proc.alive(node["process"]):
             log = pathlib.Path(node["process"]["log"])
-            tail = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-            raise LabError(f"Node {node['name']} ended while it booted: {''.join(tail) or 'no message'} (log: {log}).")
+            raise LabError(f"Node {node['name']} ended while it booted: {_why(log)} (log: {log}).")
         return ssh_answers(node["ip"])
 
     wait_for(f"sshd on node {node['name']} ({node['ip']})", ready, seconds)
