@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import struct
 
 import pytest
@@ -44,6 +45,24 @@ def test_a_cut_off_answer_is_malformed() -> None:
 
 def test_an_interface_that_is_gone_differs_and_a_new_one_does_not() -> None:
     assert frozen.differing({"eth0": {}}, {"eth1": {}}) == ["eth0 is gone"]
+
+
+def test_devices_of_a_driver_are_read_and_virtual_functions_are_not(tmp_path: pathlib.Path) -> None:
+    net = tmp_path / "class/net"
+    for name in ("rail0", "vf0"):
+        (net / name / "device").mkdir(parents=True)
+    (net / "veth1").mkdir()
+    (net / "vf0/device/physfn").mkdir()
+    (net / "rail0/device/infiniband/mlx5_0").mkdir(parents=True)
+    (net / "rail0/mtu").write_text("4200\n")
+    (net / "rail0/qos").mkdir()
+    (net / "rail0/qos/trust").write_text("dscp\n")
+    found = frozen.settings(str(tmp_path), str(tmp_path))
+    assert set(found) == {"rail0", "rdma"}
+    assert (found["rail0"]["mtu"], found["rail0"]["qos/trust"]) == ("4200", "dscp")
+    (net / "rail0/qos/trust").write_text("pcp\n")
+    after = frozen.settings(str(tmp_path), str(tmp_path))
+    assert frozen.differing(found, after) == ["rail0 qos/trust: dscp -> pcp"]
 
 
 def test_the_loopback_has_neither_pause_nor_dcb() -> None:

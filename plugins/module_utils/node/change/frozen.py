@@ -91,7 +91,9 @@ def settings(sys_root: str = "/sys", proc_root: str = "/proc") -> dict[str, dict
     result: dict[str, dict[str, str]] = {}
     for path in sorted(glob.glob(os.path.join(sys_root, "class/net/*"))):
         name = os.path.basename(path)
-        if not os.path.exists(os.path.join(path, "device")):
+        device = os.path.join(path, "device")
+        # Virtual functions come and go with pods, and what is frozen here belongs to their physical function.
+        if not os.path.exists(device) or os.path.exists(os.path.join(device, "physfn")):
             continue
         found = {"pause": read_pause(name)}
         found.update(read_dcb(name))
