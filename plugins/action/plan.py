@@ -8,6 +8,7 @@ plan. All judgement is in module_utils/plan; this file only gathers and hands ov
 from __future__ import annotations
 
 import datetime
+import difflib
 import ipaddress
 import json
 import os
@@ -130,10 +131,13 @@ class ActionModule(ActionBase):
             "diff": planning.diff(plan, cluster),
             "ansible_facts": {"zerotrust_run": run},
         }
+        if not stops and mode != "verify":
+            # A callback shows a diff of changed results only, and the plan changes nothing: so it is said here.
+            self._display.display("\n".join([*lines, *(_unified(result["diff"]) if self._task.diff else [])]))
         if stops:
             result["failed"] = True
             listed = "\n".join(found.line() for found in stops)
-            result["msg"] = f"{len(stops)} blockers, nothing was changed. Findings: {directory}\n{listed}"
+            result["msg"] = f"{len(stops)} blocker(s), nothing was changed. Findings: {directory}\n{listed}"
             result["summary"] = lines if mode == "preflight" else []
         return result
 
@@ -295,6 +299,12 @@ def _policies(intent: Intent) -> tuple[list[t.Any], list[Finding]]:
     if intent.policy_files:
         documents, findings = policy_files.directory(intent.policy_files)
     return [*documents, *intent.policies], findings
+
+
+def _unified(diff: dict[str, str]) -> list[str]:
+    """The plan's diff as unified lines."""
+    before, after = diff["before"].splitlines(), diff["after"].splitlines()
+    return list(difflib.unified_diff(before, after, diff["before_header"], diff["after_header"], lineterm=""))
 
 
 def _select(pattern: str, groups: dict[str, list[str]]) -> list[str]:

@@ -259,7 +259,10 @@ def summary(plan: Plan) -> list[str]:
     lines.append(f"Cilium: {part['action']}{why}")
     lines.append(f"policies: {document['policy']['action']}, {len(document['policies'])} objects")
     lines.append(f"NIC changes: {len(document['nic'])} hosts")
-    lines += [finding.line() for finding in plan.findings if finding.severity != "info"]
+    accepted = [finding for finding in plan.findings if finding.state == "accepted"]
+    if accepted:
+        lines.append(f"accepted: {len(accepted)} findings ({', '.join(sorted({found.code for found in accepted}))})")
+    lines += [finding.line() for finding in plan.findings if finding.state != "accepted"]
     return lines
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, aicluster.zerotrust contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The planned values through the real chart of Cilium and a real Helm: what counts is the cilium-config that results."""
+"""The planned values through the real chart of Cilium and a real Helm: what counts is the cilium-config."""
 
 from __future__ import annotations
 

@@ -196,4 +196,5 @@ def test_decisions() -> None:
 def test_unchanged_means_unchanged_in_effect(change: dict[str, t.Any], words: str) -> None:
     found = merge(factory.installed(_values()), change)
     reasons = existing.changes(factory.intent(), found, _values())
-    assert len(reasons) == 1 and words in reasons[0]
+    assert len(reasons) == 1
+    assert words in reasons[0]

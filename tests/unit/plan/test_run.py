@@ -60,6 +60,7 @@ def test_accepted_blocker_does_not_stop() -> None:
     made = plan(intent(zerotrust_accept=[entry]), hosts=[host(1, node=bare), host(2)])
     assert _blockers(made) == []
     assert [f.state for f in made.findings if f.code == "ZT104"] == ["accepted"]
+    assert "accepted: 1 findings (ZT104)" in run.summary(made)
     twice = plan(
         intent(zerotrust_accept=[entry]), hosts=[host(1, node=bare), host(2, node=facts(2, kernel=bare["kernel"]))]
     )
