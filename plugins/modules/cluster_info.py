@@ -57,7 +57,7 @@ options:
     description: Helm 3 on this host; its version is returned. Also reads O(chart_ref) unless that is a directory.
     type: str
 author:
-  - aicluster.zerotrust contributors
+  - aicluster.zerotrust contributors (!UNKNOWN)
 """
 
 EXAMPLES = r"""

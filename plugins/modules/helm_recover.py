@@ -46,7 +46,7 @@ options:
     type: int
     default: 600
 author:
-  - aicluster.zerotrust contributors
+  - aicluster.zerotrust contributors (!UNKNOWN)
 """
 
 EXAMPLES = r"""

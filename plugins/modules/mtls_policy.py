@@ -56,7 +56,7 @@ options:
     type: bool
     default: false
 author:
-  - aicluster.zerotrust contributors
+  - aicluster.zerotrust contributors (!UNKNOWN)
 """
 
 EXAMPLES = r"""
