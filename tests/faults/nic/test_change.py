@@ -197,3 +197,18 @@ def test_the_state_is_for_root_only_and_few_are_kept(world: World) -> None:
     assert set(modes.split()) <= {"700", "600"}
     assert world.on("gpu1", f"stat -c %U {STATE}") == "root"
     assert int(world.on("gpu1", f"ls -d {STATE}/2* | wc -l")) <= 6
+
+
+def test_without_a_gateway_peers_prove_the_size_and_without_peers_it_is_refused(world: World) -> None:
+    route = world.on("gpu1", "ip -4 route show default")
+    world.on("gpu1", "ip -4 route del default")
+    try:
+        refused = world.run("gpu1:gpu2", batch=2)
+        assert (refused.rc != 0, world.mtu("gpu1")) == (True, OLD), refused.output
+        assert "nic_tuning_probe_targets" in refused.output
+        # gpu2 has a gateway: it was changed in the same batch, and is the peer that takes the size by now.
+        assert world.mtu("gpu2") == NEW
+        proved = world.run("gpu1:gpu2", batch=2)
+    finally:
+        world.on("gpu1", f"ip -4 route replace {route}")
+    assert (proved.rc, proved.changed, world.mtu("gpu1")) == (0, {"gpu1": 1, "gpu2": 0}, NEW), proved.output
