@@ -15,10 +15,21 @@ import typing as t
 from lab.common import REPO, LabError, cache_dir, lock, run
 
 SUITE = "bookworm"  # systemd 252: newer ones refuse the cgroup v1 hosts that this laboratory also runs on
-PACKAGES = (
-    "systemd systemd-sysv dbus python3 iproute2 ethtool openssh-server sudo "
-    "wireguard-tools wireguard-go iputils-ping procps kmod"
-).split()
+PACKAGES = [
+    "systemd",
+    "systemd-sysv",
+    "dbus",
+    "python3",
+    "iproute2",
+    "ethtool",
+    "openssh-server",
+    "sudo",
+    "wireguard-tools",
+    "wireguard-go",
+    "iputils-ping",
+    "procps",
+    "kmod",
+]
 FILES = REPO / "lab" / "files"
 # host path in lab/files -> path and mode in the tree
 INSTALL = {
@@ -65,7 +76,7 @@ def ensure(say: t.Callable[[str], None]) -> pathlib.Path:
         say(f"  mmdebstrap: a minimal Debian {SUITE} with {len(PACKAGES)} packages, about 40 s, once")
         part = target.with_name(f".{target.name}.part")
         argv = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
-        argv += ["--aptopt=APT::Install-Recommends \"false\"", SUITE, str(part)]
+        argv += ['--aptopt=APT::Install-Recommends "false"', SUITE, str(part)]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if done.returncode:
             shutil.rmtree(part, ignore_errors=True)

@@ -159,7 +159,8 @@ def fetch_cilium(say: t.Callable[[str], None]) -> pathlib.Path:
         if target.exists():
             return target
         argv = [go(say), "mod", "download", "-json", f"github.com/cilium/cilium@v{CILIUM}"]
-        source = pathlib.Path(json.loads(_go_run(argv, REPO / "lab" / "tools" / "cilium", "Cilium's chart", say))["Dir"])
+        answer = _go_run(argv, REPO / "lab" / "tools" / "cilium", "Cilium's chart", say)
+        source = pathlib.Path(json.loads(answer)["Dir"])
         part = target.with_name(f".{CILIUM}.{os.getpid()}")
         shutil.rmtree(part, ignore_errors=True)
         # the module cache is read-only: copy contents, not modes

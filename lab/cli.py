@@ -39,7 +39,9 @@ def parser() -> argparse.ArgumentParser:
     command("logs", "logs of nodes, control plane and stand-in").add_argument("which", nargs="?")
     command("heal", "let the stand-in program all peers again, as restarted agents would")
     command("tools", "build the tools and print their paths", named=False).add_argument(
-        "--check", action="store_true", help="only print what is cached, and how long the rest would take; exit 1 if any"
+        "--check",
+        action="store_true",
+        help="only say what is missing and how long it would take; exit status 1 if any is",
     )
     return top
 
@@ -77,12 +79,13 @@ def _status(args: argparse.Namespace) -> int:
     else:
         print(f"laboratory {args.name}: {answer['state']}")
         for node in answer.get("nodes", []):
-            print(f"  {node['inventory_name']:12} {node['ip']:15} {'ssh answers' if node['ssh'] else 'DOES NOT ANSWER'}")
+            answers = "ssh answers" if node["ssh"] else "DOES NOT ANSWER"
+            print(f"  {node['inventory_name']:12} {node['ip']:15} {answers}")
         for component, runs in answer.get("control_plane", {}).items():
             print(f"  {component:28} {'runs' if runs else 'DOES NOT RUN'}")
         if "wireguard" in answer:
-            runs = answer["stand-in for the Cilium agents"]
-            print(f"  stand-in for Cilium agents   {'runs' if runs else 'DOES NOT RUN'}, WireGuard by {answer['wireguard']}")
+            runs = "runs" if answer["stand-in for the Cilium agents"] else "DOES NOT RUN"
+            print(f"  {'stand-in for Cilium agents':28} {runs}, WireGuard by {answer['wireguard']}")
     return {"up": 0, "down": 3}.get(answer["state"], 1)
 
 
@@ -123,7 +126,8 @@ def _heal(args: argparse.Namespace) -> None:
 def _tools(args: argparse.Namespace) -> int:
     absent, seconds = build.missing()
     if args.check:
-        print(f"missing: {' '.join(absent)}; about {seconds} s to build on two cores" if absent else "all tools are cached")
+        missing = f"missing: {' '.join(absent)}; about {seconds} s to build on two cores"
+        print(missing if absent else "all tools are cached")
         return 1 if absent else 0
     for name, path in build.ensure(Steps(1)).items():
         print(f"{name:26} {path}")

@@ -20,12 +20,12 @@ import typing as t
 
 from lab import proc
 from lab.api import Api, ApiError
-from lab.common import LabError, run, wait_for, write_private
+from lab.common import LabError, wait_for, write_private
 
 SERVICE_CIDR = "10.96.0.0/16"
 POD_CIDR = "10.244.0.0/16"
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller")
-Plane = t.Dict[str, t.Any]  # {"port": int, "pki": str, "components": {name: Record}}
+Plane = dict[str, t.Any]  # {"port": int, "pki": str, "components": {name: Record}}
 
 
 def cluster_dir(state: pathlib.Path) -> pathlib.Path:
@@ -42,10 +42,11 @@ def _configuration(gateway: str) -> str:
         },
         "kube-controller-manager": {"service-cluster-ip-range": SERVICE_CIDR, "cluster-cidr": POD_CIDR},
     }
-    patches = [
-        {"name": name, "extraArgs": [{"key": key, "value": value, "override": key == "bind-address"} for key, value in args.items()]}
-        for name, args in extra.items()
-    ]
+    patches = []
+    for name, args in extra.items():
+        # kwokctl overrides what it sets itself (bind-address), and adds the rest
+        listed = [{"key": key, "value": value, "override": key == "bind-address"} for key, value in args.items()]
+        patches.append({"name": name, "extraArgs": listed})
     document = {
         "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
         "kind": "KwokctlConfiguration",
@@ -85,8 +86,10 @@ def create(lab_id: str, state: pathlib.Path, gateway: str, tools: t.Mapping[str,
         pid = int((folder / "pids" / f"{name}.pid").read_text(encoding="utf-8"))
         argv = pathlib.Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8").rstrip("\0").split("\0")
         components[name] = proc.record_of(pid, argv=argv, cwd=str(folder), log=str(folder / "logs" / f"{name}.log"))
-    port = next(re.search(r"--secure-port=(\d+)", arg) for arg in components["kube-apiserver"]["argv"] if "secure" in arg)
-    return {"port": int(port[1]) if port else 0, "pki": str(folder / "pki"), "components": components}
+    port = re.search(r"--secure-port=(\d+)", " ".join(components["kube-apiserver"]["argv"]))
+    if not port:
+        raise LabError("kwokctl started a kube-apiserver without --secure-port.")
+    return {"port": int(port[1]), "pki": str(folder / "pki"), "components": components}
 
 
 def start_missing(lab_id: str, plane: Plane) -> list[str]:
@@ -150,6 +153,8 @@ def node_object(node: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     if node["role"] == "control-plane":
         labels["node-role.kubernetes.io/control-plane"] = ""
     info = {
+        "architecture": labels["kubernetes.io/arch"],
+        "operatingSystem": "linux",
         "machineID": node["machine_id"],
         "systemUUID": node["machine_id"],
         "bootID": node.get("boot_id", ""),
@@ -167,25 +172,24 @@ def node_object(node: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
                 {"type": "Hostname", "address": node["name"]},
             ],
             "nodeInfo": {
-                **{"architecture": labels["kubernetes.io/arch"], "operatingSystem": "linux"},
-                **{key: "" for key in ("containerRuntimeVersion", "kubeletVersion", "kubeProxyVersion")},
+                # kwok's own: it says kwok-<version> there
+                **dict.fromkeys(("containerRuntimeVersion", "kubeletVersion", "kubeProxyVersion"), ""),
                 **info,
             },
         },
     }
 
 
-def register_nodes(api: Api, nodes: t.Iterable[t.Mapping[str, t.Any]]) -> list[str]:
-    """Create the Node objects that are missing; returns their names."""
-    made = []
+def register_nodes(api: Api, nodes: t.Iterable[t.Mapping[str, t.Any]]) -> None:
+    """Create the Node objects that are missing; one that is there learns the boot id, as after a reboot."""
     for node in nodes:
         try:
             api.post("/api/v1/nodes", node_object(node))
-            made.append(node["name"])
         except ApiError as exc:
             if exc.status != 409:
                 raise
-    return made
+            boot = {"status": {"nodeInfo": {"bootID": node["boot_id"]}}}
+            api.merge(f"/api/v1/nodes/{node['name']}/status", boot)
 
 
 def ready_nodes(api: Api) -> set[str]:

@@ -17,11 +17,17 @@ from lab.common import REPO, LabError, Steps, cache_dir, lock, wait_for
 State = state.State
 
 
+def _alone(name: str) -> t.ContextManager[None]:
+    """One command at a time on a laboratory. The lock's file stays: removing it would let two commands in."""
+    busy = f"waiting for another command on {name}"
+    return lock(cache_dir() / "locks" / state.lab_id(name), lambda: print(busy, file=sys.stderr))
+
+
 def up(name: str, workers: int | None) -> State:
     """Start the laboratory, or verify a running one and start only what is missing there."""
     machine.check_root()
-    folder = state.directory(state.check_name(name))
-    with lock(folder.with_name(f".{name}.lock"), lambda: print(f"waiting for another command on {name}", file=sys.stderr)):
+    state.check_name(name)
+    with _alone(name):
         steps = Steps(7)
         steps.step("the machine")
         machine.check_disk()
@@ -110,6 +116,8 @@ def _start(current: State, tree: pathlib.Path, tools: dict[str, str], steps: Ste
     names = {node["name"] for node in current["nodes"]}
     wait_for("the Nodes to be Ready", lambda: names <= controlplane.ready_nodes(api), 60, every=0.2)
     steps.step("stand-in for the Cilium agents")
+    if dead:  # its agents hold on to the inits of nodes that are gone
+        proc.end(current["standin"])
     start_standin(current)
     current["complete"] = True
     state.save(current)
@@ -137,7 +145,8 @@ def start_standin(current: State) -> bool:
     folder = state.directory(current["name"])
     argv = [sys.executable, "-m", "lab.standin", str(folder)]
     env = {"PYTHONPATH": str(REPO), "PYTHONUNBUFFERED": "1"}
-    current["standin"] = proc.start(current["id"], "standin", argv, folder / "logs" / "standin.log", env=env, cwd=str(REPO))
+    log = folder / "logs" / "standin.log"
+    current["standin"] = proc.start(current["id"], "standin", argv, log, env=env, cwd=str(REPO))
     return True
 
 
@@ -153,12 +162,10 @@ def heal(name: str) -> None:
 def down(name: str) -> list[str]:
     """Take the laboratory away, whatever state it is in; returns what there was."""
     machine.check_root()
-    folder = state.directory(state.check_name(name))
-    lock_file = folder.with_name(f".{name}.lock")
-    with lock(lock_file, lambda: print(f"waiting for another command on {name}", file=sys.stderr)):
+    state.check_name(name)
+    with _alone(name):
         gone = _remove(name, lambda _text: None)
         machine.restore_inotify()
-        lock_file.unlink(missing_ok=True)
     return gone
 
 

@@ -77,7 +77,7 @@ def check_kernel(say: t.Callable[[str], None]) -> None:
     if filtered.exists() and filtered.read_text(encoding="utf-8").strip() == "1" and shutil.which("iptables"):
         done = subprocess.run(["iptables", "-S", "FORWARD"], capture_output=True, text=True, check=False)
         if done.stdout.startswith("-P FORWARD DROP"):
-            say("note: iptables drops forwarded packets and sees bridged ones here (often Docker's doing); nodes may not")
+            say("note: iptables drops forwarded packets and sees bridged ones (often Docker's doing); nodes may not")
             say("      reach each other: `sysctl net.bridge.bridge-nf-call-iptables=0` lets bridges alone")
 
 

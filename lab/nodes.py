@@ -17,7 +17,7 @@ import uuid
 from lab import network, proc
 from lab.common import LabError, run, wait_for, write_private
 
-Node = t.Dict[str, t.Any]
+Node = dict[str, t.Any]
 MAX_NODES = 50
 CONTROL_PLANE = "cp1"
 # the one node whose inventory name is not its Node name, as in many real inventories

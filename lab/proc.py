@@ -10,6 +10,7 @@ A process is ours when its recorded start time still fits its pid, or when it si
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pathlib
 import re
@@ -20,7 +21,7 @@ import typing as t
 
 from lab.common import LabError, run, wait_for
 
-Record = t.Dict[str, t.Any]  # {"pid": int, "start": int (clock ticks since boot), "argv": [...], ...}
+Record = dict[str, t.Any]  # {"pid": int, "start": int (clock ticks since boot), "argv": [...], ...}
 
 _ENTER = 'for d in $ZT_CGROUPS; do echo $$ > "$d/cgroup.procs" || exit 97; done; unset ZT_CGROUPS; exec "$@"'
 
@@ -36,7 +37,7 @@ def start_time(pid: int) -> int | None:
 
 
 def alive(record: Record | None) -> bool:
-    return bool(record) and start_time(record["pid"]) == record["start"]
+    return record is not None and start_time(record["pid"]) == record["start"]
 
 
 def record_of(pid: int, **extra: t.Any) -> Record:
@@ -55,7 +56,7 @@ def _cgroup_mounts() -> list[pathlib.Path]:
     found = []
     for line in pathlib.Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
         before, _sep, after = line.partition(" - ")
-        kind, _source, options = (after.split(" ") + ["", ""])[:3]
+        kind, _source, options = [*after.split(" "), "", ""][:3]
         if kind == "cgroup2" or (kind == "cgroup" and "name=systemd" in options.split(",")):
             found.append(pathlib.Path(before.split(" ")[4]))
     return found
@@ -102,7 +103,7 @@ def start(
         words += ["-p", "Delegate=yes"] if delegate else []
         words += [f"--setenv={key}={value}" for key, value in (env or {}).items()]
         words += [f"--working-directory={cwd}"] if cwd else []
-        run(words + ["--"] + list(argv))
+        run([*words, "--", *argv])
         pid = int(run(["systemctl", "show", "-p", "MainPID", "--value", f"{unit}.service"]).stdout.strip() or 0)
         if not pid:
             raise LabError(f"{name} ended at once; its log is {log}.")
@@ -180,7 +181,7 @@ def end_leftovers(lab_id: str, name: str | None = None) -> int:
     """Kill what is left in those cgroups; returns how many processes there were."""
     pids = leftovers(lab_id, name)
     for pid in pids:
-        _signal(pid, signal.SIGKILL, lambda pid=pid: in_lab(pid, lab_id, name))
+        _signal(pid, signal.SIGKILL, functools.partial(in_lab, pid, lab_id, name))
     if pids:
         wait_for("the laboratory's processes to end", lambda: not leftovers(lab_id, name), 10, every=0.02)
     return len(pids)

@@ -135,7 +135,11 @@ class Agent:
         self.encrypts = config.get("enable-wireguard") == "true"
         self.native = config.get("routing-mode") == "native"
         self.fixed_mtu = int(config.get("mtu") or 0)
-        key = self._make_device() if self.encrypts else self.remove_device()
+        key = None
+        if self.encrypts:
+            key = self._make_device()
+        else:
+            self.remove_device()
         path = f"{CILIUM_NODES}/{self.node['name']}"
         uid = api.raw("GET", f"/api/v1/nodes/{self.node['name']}")["metadata"]["uid"]
         wanted = cilium_node(self.node, uid, key)
@@ -260,7 +264,8 @@ class Standin:
 def main(argv: list[str]) -> None:
     state = json.loads((pathlib.Path(argv[0]) / "state.json").read_text(encoding="utf-8"))
     standin = Standin(state, controlplane.client(state["control_plane"]))
-    say(f"started for {len(standin.agents)} nodes, WireGuard by {'the kernel' if state['kernel_wireguard'] else 'wireguard-go'}")
+    implementation = "the kernel" if state["kernel_wireguard"] else "wireguard-go"
+    say(f"started for {len(standin.agents)} nodes, WireGuard by {implementation}")
     last = ""
     while True:
         try:
@@ -270,7 +275,7 @@ def main(argv: list[str]) -> None:
             if str(exc) != last:
                 say(f"will try again: {exc}")
             last = str(exc)
-        except Exception:
+        except Exception:  # noqa: BLE001 - an agent that dies of one odd object is no use; the log has it all
             say("unexpected, will try again:\n" + traceback.format_exc())
             time.sleep(5)
         time.sleep(0.5)

@@ -14,7 +14,7 @@ import typing as t
 
 from lab.common import LabError, state_root, write_private
 
-State = t.Dict[str, t.Any]
+State = dict[str, t.Any]
 
 
 def check_name(name: str) -> str:

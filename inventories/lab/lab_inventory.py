@@ -12,8 +12,8 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from lab import inventory, state  # noqa: E402
-from lab.common import LabError  # noqa: E402
+from lab import inventory, state
+from lab.common import LabError
 
 
 def main(argv: list[str]) -> int:

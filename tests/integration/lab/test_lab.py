@@ -21,7 +21,8 @@ def test_status_says_up(lab: Lab) -> None:
     answer = json.loads(lab("status", "--json").stdout)
     assert answer["state"] == "up"
     assert [node["name"] for node in answer["nodes"]] == ["cp1", "gpu1", "gpu2"]
-    assert all(answer["control_plane"].values()) and len(answer["control_plane"]) == 5
+    assert all(answer["control_plane"].values())
+    assert len(answer["control_plane"]) == 5
 
 
 def test_nodes_are_machines_of_their_own(lab: Lab) -> None:
@@ -76,7 +77,10 @@ def test_node_objects_are_the_real_nodes(lab: Lab) -> None:
         assert {"type": "InternalIP", "address": node["ip"]} in item["status"]["addresses"]
         assert item["status"]["nodeInfo"]["machineID"] == node["machine_id"]
         assert item["status"]["nodeInfo"]["kernelVersion"] == os.uname().release
-        assert item["status"]["nodeInfo"]["bootID"] == lab.sudo(node["name"], "cat", "/proc/sys/kernel/random/boot_id").strip()
+        assert (
+            item["status"]["nodeInfo"]["bootID"]
+            == lab.sudo(node["name"], "cat", "/proc/sys/kernel/random/boot_id").strip()
+        )
         assert item["spec"]["podCIDRs"] == [node["pod_cidr"]]
         ready = [c["status"] for c in item["status"]["conditions"] if c["type"] == "Ready"]
         assert ready == ["True"]
@@ -125,8 +129,11 @@ def test_inventory_works_from_any_directory(lab: Lab, tmp_path: pathlib.Path) ->
     subjects = [entry["subject"] for entry in listing["all"]["vars"]["zerotrust_accept"]]
     assert all(subject.startswith("host ") and "*" not in subject for subject in subjects)
     assert json.loads(lab("inventory", "--list").stdout)["_meta"] == listing["_meta"]
-    absent = subprocess.run([script, "--list"], env={**lab.env, "ZEROTRUST_LAB": "nobody"}, capture_output=True, text=True)
-    assert absent.returncode == 1 and "lab up --name nobody" in absent.stderr
+    absent = subprocess.run(
+        [script, "--list"], env={**lab.env, "ZEROTRUST_LAB": "nobody"}, capture_output=True, text=True
+    )
+    assert absent.returncode == 1
+    assert "lab up --name nobody" in absent.stderr
 
 
 def test_up_on_a_running_laboratory_changes_nothing(lab: Lab) -> None:
@@ -151,7 +158,8 @@ def test_up_starts_what_a_crash_took(lab: Lab, victim: str) -> None:
     for node, old in zip(lab.facts["nodes"], facts["nodes"]):
         same = node["process"] == old["process"]
         assert same != (victim == "node" and node["name"] == "gpu2"), "only what was gone is started"
-    assert lab.sudo("gpu2", "hostname").strip() == "gpu2"
+    boot_id = lab.sudo("gpu2", "cat", "/proc/sys/kernel/random/boot_id").strip()
+    assert lab.api("node", "gpu2")["status"]["nodeInfo"]["bootID"] == boot_id
 
 
 def test_two_laboratories_side_by_side_then_a_crash(lab: Lab, state_home: pathlib.Path) -> None:
@@ -160,7 +168,8 @@ def test_two_laboratories_side_by_side_then_a_crash(lab: Lab, state_home: pathli
     try:
         assert other.facts["subnet"] != lab.facts["subnet"]
         assert other.facts["control_plane"]["port"] != lab.facts["control_plane"]["port"]
-        assert lab("status").returncode == 0 and other("status").returncode == 0
+        assert lab("status").returncode == 0
+        assert other("status").returncode == 0
         uid = other.api("namespace", "kube-system")["metadata"]["uid"]
         assert uid != lab.api("namespace", "kube-system")["metadata"]["uid"]
         # a crash that loses the state file: the next `up` clears what is left, by its names and cgroups
@@ -172,7 +181,8 @@ def test_two_laboratories_side_by_side_then_a_crash(lab: Lab, state_home: pathli
         assert other.api("namespace", "kube-system")["metadata"]["uid"] != uid
     finally:
         other("down")
-    assert traces(lab_id) == [] and not other.state.exists()
+    assert traces(lab_id) == []
+    assert not other.state.exists()
     assert lab("status").returncode == 0, "the first laboratory did not notice"
 
 
@@ -188,7 +198,8 @@ def test_down_after_a_crash_in_the_middle_of_up(state_home: pathlib.Path) -> Non
     lab_id = broken.facts["id"]
     assert traces(lab_id)
     broken("down")
-    assert traces(lab_id) == [] and not broken.state.exists()
+    assert traces(lab_id) == []
+    assert not broken.state.exists()
     assert "nothing was left" in broken("down").stdout
 
 

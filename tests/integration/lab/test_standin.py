@@ -63,7 +63,8 @@ def test_nothing_before_cilium_is_installed(lab: Lab) -> None:
 def test_tunnel_mode(encrypted: Lab) -> None:
     assert settled(encrypted)
     shown = encrypted.sudo("gpu1", "wg", "show", "cilium_wg0")
-    assert "listening port: 51871" in shown and "fwmark: 0xe00" in shown
+    assert "listening port: 51871" in shown
+    assert "fwmark: 0xe00" in shown
     names = {item["metadata"]["name"] for item in encrypted.api("crd")["items"]}
     assert {"ciliumnodes.cilium.io", "ciliumnetworkpolicies.cilium.io", "ciliumendpoints.cilium.io"} <= names
 
@@ -97,7 +98,7 @@ def test_handshakes_are_real(encrypted: Lab) -> None:
 
     def handshake() -> int:
         lines = encrypted.sudo("gpu1", "wg", "show", "cilium_wg0", "latest-handshakes").splitlines()
-        return dict((k, int(v)) for k, v in (line.split("\t") for line in lines))[key]
+        return {k: int(v) for k, v in (line.split("\t") for line in lines)}[key]
 
     encrypted("ssh", "gpu1", "--", f'sudo python3 -c "{PROVOKE}" {encrypted.node("gpu2")["ip"]}')
     assert eventually(lambda: handshake() > 0, 5)
@@ -130,7 +131,8 @@ def test_a_stale_annotation_misleads_the_others(encrypted: Lab) -> None:
     assert eventually(lambda: stale in peers(encrypted, "gpu1") and real not in peers(encrypted, "gpu1"))
     assert encrypted.sudo("gpu2", "wg", "show", "cilium_wg0", "public-key").strip() == real
     encrypted("heal")
-    assert settled(encrypted) and keys(encrypted)["gpu2"] == real
+    assert settled(encrypted)
+    assert keys(encrypted)["gpu2"] == real
 
 
 def test_device_mtu_follows_the_link(encrypted: Lab) -> None:
@@ -154,14 +156,14 @@ def test_a_configmap_alone_changes_nothing_until_agents_restart(encrypted: Lab) 
 
 def test_native_routing(encrypted: Lab) -> None:
     values = {"encryption.enabled": "true", "encryption.type": "wireguard", "routingMode": "native"}
-    encrypted.cilium(**values, **{"ipv4NativeRoutingCIDR": "10.244.0.0/16"})
+    encrypted.cilium(**values, ipv4NativeRoutingCIDR="10.244.0.0/16")
     assert settled(encrypted, native=True), peers(encrypted, "gpu1")
 
 
 def test_encryption_off_removes_devices_and_annotations(encrypted: Lab) -> None:
     encrypted.cilium(**{"encryption.enabled": "false", "routingMode": "tunnel"})
     assert eventually(lambda: devices(encrypted) == [])
-    assert eventually(lambda: keys(encrypted) == {node: "" for node in NODES})
+    assert eventually(lambda: keys(encrypted) == dict.fromkeys(NODES, ""))
     assert encrypted.api("ciliumnode", "gpu1")["spec"]["encryption"].get("key", 0) == 0
 
 
