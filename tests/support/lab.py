@@ -13,6 +13,8 @@ import sys
 import time
 import typing as t
 
+from lab import proc
+
 REPO = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -86,7 +88,8 @@ def traces(lab_id: str) -> list[str]:
     if os.path.isdir("/run/netns"):
         found += [f"netns {name}" for name in os.listdir("/run/netns") if lab_id in name]
     found += [f"folder {path}" for path in pathlib.Path("/run/systemd/nspawn").glob(f"*/zt-{lab_id}-*")]
-    for entry in filter(str.isdigit, os.listdir("/proc")):
+    # a zombie (no start time) has ended, and waits for its parent only
+    for entry in [e for e in os.listdir("/proc") if e.isdigit() and proc.start_time(int(e))]:
         for file in ("cgroup", "cmdline"):
             try:
                 text = pathlib.Path(f"/proc/{entry}/{file}").read_text(encoding="utf-8", errors="replace")
