@@ -129,7 +129,6 @@ class ActionModule(ActionBase):
             "plan_file": path,
             "summary": lines,
             "diff": planning.diff(plan, cluster),
-            "ansible_facts": {"zerotrust_run": run},
         }
         if not stops and mode != "verify":
             # A callback shows a diff of changed results only, and the plan changes nothing: so it is said here.

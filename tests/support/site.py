@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -15,10 +16,7 @@ import sys
 import typing as t
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-RECAP = re.compile(
-    r"^(?P<host>\S+)\s+: ok=(?P<ok>\d+)\s+changed=(?P<changed>\d+)\s+unreachable=(?P<unreachable>\d+)\s+failed=(?P<failed>\d+)",
-    re.M,
-)
+RECAP = re.compile(r"^(?P<host>\S+)\s+: ok=\d+\s+changed=(?P<changed>\d+)\s+unreachable=\d+\s+failed=\d+", re.M)
 
 
 @dataclasses.dataclass
@@ -38,7 +36,8 @@ class Site:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.environment = {**os.environ, "ZEROTRUST_LAB": name, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+        own = {"ZEROTRUST_LAB": name, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+        self.environment = {**os.environ, **own}
 
     def lab(self, *arguments: str) -> str:
         """Output of one lab command; raises CalledProcessError with its output shown."""
@@ -55,7 +54,10 @@ class Site:
 
     @property
     def state(self) -> dict[str, t.Any]:
-        return t.cast("dict[str, t.Any]", json.loads(self.lab("status", "--json")))
+        """The laboratory's own record: nodes with their leader_pid, kubeconfig, tools."""
+        home = pathlib.Path(os.environ.get("XDG_STATE_HOME") or pathlib.Path.home() / ".local/state")
+        text = (home / "aicluster-zerotrust/lab" / self.name / "state.json").read_text()
+        return t.cast("dict[str, t.Any]", json.loads(text))
 
     def command(self, playbook: str, *arguments: str, extra: dict[str, t.Any] | None = None) -> list[str]:
         command = ["ansible-playbook", "-i", "inventories/lab", f"playbooks/{playbook}.yml", *arguments]
@@ -76,7 +78,10 @@ class Site:
     def on(self, node: str, *command: str) -> str:
         """Output of a command on a node, run as root there; fails the test when the command fails."""
         done = subprocess.run(
-            ["nsenter", "-a", "-t", str(self.node(node)["leader_pid"]), *command], capture_output=True, text=True, check=False
+            ["nsenter", "-a", "-t", str(self.node(node)["leader_pid"]), *command],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, f"{node}: {' '.join(command)}: {done.stderr}"
         return done.stdout.strip()
@@ -118,5 +123,18 @@ class Site:
         return [
             finding
             for finding in self.report()["findings"]
-            if finding["caused_by"] is None and finding["severity"] in ("blocker", "fail") and finding["state"] != "accepted"
+            if finding["caused_by"] is None
+            and finding["severity"] in ("blocker", "fail")
+            and finding["state"] != "accepted"
         ]
+
+
+@contextlib.contextmanager
+def unreachable(site: Site, node: str) -> t.Iterator[None]:
+    """The node takes no SSH: the listener and the sessions of earlier runs, which Ansible would reuse, are ended."""
+    site.on(node, "systemctl", "stop", "ssh")
+    site.on(node, "sh", "-c", "pkill -x sshd || true")
+    try:
+        yield
+    finally:
+        site.on(node, "systemctl", "start", "ssh")

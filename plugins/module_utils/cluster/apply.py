@@ -210,9 +210,7 @@ def content(obj: Json) -> t.Any:
     return obj.get("spec"), meta.get("labels") or {}, meta.get("annotations") or {}
 
 
-def prune_refusals(
-    desired: t.Mapping[Key, Json], ours: t.Mapping[Key, Json], stale: t.Sequence[Key]
-) -> list[Refusal]:
+def prune_refusals(desired: t.Mapping[Key, Json], ours: t.Mapping[Key, Json], stale: t.Sequence[Key]) -> list[Refusal]:
     """Reasons not to prune `stale` without consent: the set is empty, a fifth is exceeded, a namespace would open."""
     if not stale:
         return []

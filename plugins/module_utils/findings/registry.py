@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import typing as t
 
+
 class Code(t.NamedTuple):
     """What a code means: its name, default severity, title, why it matters, and the usual remedy."""
 
@@ -21,6 +22,7 @@ class Code(t.NamedTuple):
     title: str
     why: str
     remedy: str
+
 
 _TABLE = (
     Code(
@@ -173,7 +175,7 @@ _TABLE = (
         "info",
         "A NIC change was left undone",
         "It resets links, and this run has no consent for it.",
-        "Run again with -e '{\"zerotrust_allow\": [\"link_reset\"]}' in a maintenance window.",
+        'Run again with -e \'{"zerotrust_allow": ["link_reset"]}\' in a maintenance window.',
     ),
     Code(
         "ZT208",
@@ -228,8 +230,8 @@ _TABLE = (
         "wireguard-peer-key-wrong",
         "fail",
         "A node has a wrong public key for a peer",
-        "No handshake can complete with a key that the peer does not own: all pod traffic of the pair is lost, and agents still report OK.",
-        "Restart the agent on the named node; if the CiliumNode annotation is stale, restart the agent on the peer too.",
+        "With a key that the peer does not own no handshake completes: pod traffic is lost, and agents report OK.",
+        "Restart the agent on the named node, and on the peer too where its annotation is stale.",
     ),
     Code(
         "ZT402",
@@ -557,7 +559,7 @@ _TABLE = (
         "info",
         "A change of Cilium was left undone",
         "It restarts agents, and this run has no consent for it.",
-        "Run again with -e '{\"zerotrust_allow\": [\"agent_restart\"]}'.",
+        'Run again with -e \'{"zerotrust_allow": ["agent_restart"]}\'.',
     ),
     Code(
         "ZT701",
@@ -572,7 +574,7 @@ _TABLE = (
         "policy-without-rank-to-rank",
         "warn",
         "A policy selects training pods without rank-to-rank traffic",
-        "NCCL and Gloo connect every rank to every rank on random TCP ports besides the rendezvous port; the job would hang.",
+        "NCCL and Gloo connect all ranks on random TCP ports besides the rendezvous port; the job would hang.",
         "Use the pytorch preset, or allow all TCP ports among the job's pods.",
     ),
     Code(
@@ -620,7 +622,7 @@ _TABLE = (
         "rdma-in-clear",
         "warn",
         "RDMA traffic is in clear",
-        "RoCE and InfiniBand verbs bypass the kernel's IP stack: neither WireGuard, IPsec, Istio nor a network policy sees them.",
+        "RoCE and InfiniBand verbs bypass the kernel's IP stack: WireGuard, IPsec, Istio and policies never see them.",
         "Accept the finding with reason, owner and end date, or separate the fabric physically.",
     ),
     Code(
@@ -628,7 +630,7 @@ _TABLE = (
         "node-traffic-in-clear",
         "info",
         "Traffic of nodes and hostNetwork pods is not covered",
-        "WireGuard encrypts pod to pod across nodes; node to node and hostNetwork pods (NCCL over TCP in host network, too) are in clear.",
+        "WireGuard encrypts pod to pod across nodes; nodes and hostNetwork pods (NCCL over TCP, too) are in clear.",
         "Keep what matters in pods without hostNetwork.",
     ),
     Code(

@@ -27,12 +27,12 @@ class Document(dict[str, t.Any]):
 
 
 def origin(document: t.Any) -> str:
-    """"file[index]" of a Document, "" for any other: stable while lines move."""
+    """ "file[index]" of a Document, "" for any other: stable while lines move."""
     return f"{document.path}[{document.index}]" if isinstance(document, Document) else ""
 
 
 def position(document: t.Any, path: str) -> str:
-    """"file:line" of a field of a Document (or of what holds it, where the field is missing), "" for any other."""
+    """ "file:line" of a field of a Document (or of what holds it, where the field is missing), "" for any other."""
     if not isinstance(document, Document):
         return ""
     while path and path not in document.lines:

@@ -148,9 +148,7 @@ def _rules(data: Data) -> Policy:
         path = f"allow[{index}]"
         entry = mapping(item, path)
         known(entry, (other, "ports"), path)
-        peers = tuple(
-            peer(value, where, needs_namespace=wide) for where, value in one_or_many(entry, other, path)
-        )
+        peers = tuple(peer(value, where, needs_namespace=wide) for where, value in one_or_many(entry, other, path))
         rules.append(Rule(peers, ports(entry, path)))
     isolate = boolean(data.get("isolate", True), "isolate")
     return Policy(

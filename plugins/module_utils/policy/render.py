@@ -25,9 +25,7 @@ _NAMESPACE = "k8s:io.kubernetes.pod.namespace"
 _SERVICE_ACCOUNT = "k8s:io.cilium.k8s.policy.serviceaccount"
 
 
-def render(
-    documents: t.Sequence[t.Any], *, set_name: str, cluster_name: str
-) -> tuple[list[Json], list[Finding]]:
+def render(documents: t.Sequence[t.Any], *, set_name: str, cluster_name: str) -> tuple[list[Json], list[Finding]]:
     """Documents of the model (docs/policy.md) as objects for the API server, sorted, and findings.
 
     documents: mappings as load.directory() returns them (errors then name file and line) or inline ones.

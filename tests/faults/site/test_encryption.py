@@ -11,7 +11,7 @@ import os
 import typing as t
 
 import pytest
-from support.site import Site
+from support.site import Site, unreachable
 
 
 def key() -> str:
@@ -20,7 +20,7 @@ def key() -> str:
 
 
 def peers(site: Site, node: str) -> dict[str, dict[str, str]]:
-    """Peers of a node by address of their endpoint: {"10.0.0.2": {"key", "endpoint", "allowed"}}; from the wg program."""
+    """Peers of a node by address of their endpoint, from the wg program: key, endpoint, allowed."""
     found = {}
     for line in site.on(node, "wg", "show", "cilium_wg0", "dump").splitlines()[1:]:
         public, _psk, endpoint, allowed, *_rest = line.split("\t")
@@ -87,14 +87,11 @@ def test_stale_annotation(healthy: Site) -> None:
 
 
 def test_node_not_reachable_is_unknown(site: Site) -> None:
-    site.on("gpu2", "systemctl", "stop", "ssh")
-    try:
+    with unreachable(site, "gpu2"):
         run = site.play("verify")
         assert run.rc != 0, run.output
         assert site.report()["verdict"]["state"] == "unknown"
         assert {root["code"] for root in site.roots()} == {"ZT412"}
-    finally:
-        site.on("gpu2", "systemctl", "start", "ssh")
     assert site.play("verify").rc == 0
 
 

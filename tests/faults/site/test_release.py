@@ -15,7 +15,9 @@ from support.site import Site
 
 def newest(site: Site) -> tuple[str, dict[str, object]]:
     """Name of the newest release Secret and its decoded record."""
-    items = json.loads(site.api("get", "secret", "-n", "kube-system", "-l", "owner=helm,name=cilium", "-o", "json"))["items"]
+    items = json.loads(site.api("get", "secret", "-n", "kube-system", "-l", "owner=helm,name=cilium", "-o", "json"))[
+        "items"
+    ]
     secret = max(items, key=lambda item: int(item["metadata"]["labels"]["version"]))
     record = json.loads(gzip.decompress(base64.b64decode(base64.b64decode(secret["data"]["release"]))))
     return secret["metadata"]["name"], record
@@ -27,7 +29,10 @@ def rewrite(site: Site, status: str, age_seconds: int) -> None:
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - age_seconds))
     record["info"].update(status=status, last_deployed=stamp)  # type: ignore[attr-defined]
     packed = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(record).encode()))).decode()
-    patch = {"metadata": {"labels": {"status": status, "modifiedAt": str(int(time.time() - age_seconds))}}, "data": {"release": packed}}
+    patch = {
+        "metadata": {"labels": {"status": status, "modifiedAt": str(int(time.time() - age_seconds))}},
+        "data": {"release": packed},
+    }
     site.api("patch", "secret", name, "-n", "kube-system", "--type", "merge", "-p", json.dumps(patch))
 
 

@@ -216,9 +216,7 @@ def test_another_clusters_ca_is_one_error(cluster: t.Any, module: Call, tmp_path
     one_error(module(cluster_info.main, kubeconfig=path), path, "certificate", "belongs to this cluster")
 
 
-def test_credentials_that_are_not_accepted_are_one_error(
-    module: Call, account: Call, tmp_path: pathlib.Path
-) -> None:
+def test_credentials_that_are_not_accepted_are_one_error(module: Call, account: Call, tmp_path: pathlib.Path) -> None:
     path = account("short", [])
     content = yaml.safe_load(pathlib.Path(path).read_text(encoding="utf-8"))
     content["users"][0]["user"]["token"] = "not-a-token"

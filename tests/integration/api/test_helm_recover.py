@@ -203,9 +203,7 @@ def test_a_living_foreign_lease_is_respected(cluster: t.Any, release: Release) -
         lease.release(cluster.client, "run-1", time.time())
 
 
-def test_apply_role_installs_and_recovers(
-    cluster: t.Any, release: Release, account: Call, roles: None
-) -> None:
+def test_apply_role_installs_and_recovers(cluster: t.Any, release: Release, account: Call, roles: None) -> None:
     given = [
         ("ClusterRole", "aicluster-zerotrust-read", None),
         ("Role", "aicluster-zerotrust-read", "kube-system"),

@@ -211,9 +211,7 @@ def test_prune_of_up_to_a_fifth_needs_no_consent(cluster: t.Any, apply: Call) ->
 
 
 @pytest.mark.parametrize(("left", "words"), [("", "the set is empty"), ("abcdefg", "3 of 10"), ("k", "10 of 10")])
-def test_prune_of_more_is_refused_before_anything_changes(
-    cluster: t.Any, apply: Call, left: str, words: str
-) -> None:
+def test_prune_of_more_is_refused_before_anything_changes(cluster: t.Any, apply: Call, left: str, words: str) -> None:
     apply(names(*"abcdefghij"))
     refused = apply(names(*left))
     assert refused.data["refused"][0]["code"] == "ZT704"
@@ -245,9 +243,7 @@ def test_objects_of_another_set_are_refused(apply: Call) -> None:
     assert "does not carry the labels" in apply(names("a"), set_name="other").data["msg"]
 
 
-def test_read_role_cannot_apply_and_apply_role_can(
-    cluster: t.Any, apply: Call, account: Call, roles: None
-) -> None:
+def test_read_role_cannot_apply_and_apply_role_can(cluster: t.Any, apply: Call, account: Call, roles: None) -> None:
     read = [("ClusterRole", "aicluster-zerotrust-read", None)]
     reader = apply(names("a"), kubeconfig=account("reader", read))
     assert reader.data["refused"][0]["code"] == "ZT911"
