@@ -26,7 +26,7 @@ def ssh() -> t.Any:
 
 def renew(connection: t.Any) -> None:
     connection.reset = lambda: None
-    action.ActionModule._renew(types.SimpleNamespace(_connection=connection))  # type: ignore[arg-type]
+    action.ActionModule._renew(types.SimpleNamespace(_connection=connection, _deadline=20))  # type: ignore[arg-type]
 
 
 def test_a_renewed_ssh_connection_has_no_master(ssh: t.Any) -> None:
