@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 import time
 import typing as t
 
@@ -104,11 +105,14 @@ class World:
         changes = [{"interface": "node0", "mtu_from": old, "mtu_to": new}]
         given = {"target": target, "nic_tuning_changes": changes, "nic_tuning_deadline": DEADLINE, **extra}
         command = self.site.command("../tests/faults/nic/change", *arguments, extra=given)
+        # An SSH master that an earlier run left open would hang: tests set MTUs under it, and its large segments
+        # are then dropped in silence.
+        masters = tempfile.mkdtemp(prefix="ztcp")
         return Started(
             subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env=self.site.environment,
+                env={**self.site.environment, "ANSIBLE_SSH_CONTROL_PATH_DIR": masters},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
