@@ -9,6 +9,7 @@ and only when the API server takes every one of them apply; prune last. One refu
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import typing as t
@@ -73,11 +74,13 @@ def apply(
     dry_run: bool,
     allow_prune: bool,
     want_diff: bool = False,
+    writing: t.Callable[[], t.ContextManager[t.Any]] = contextlib.nullcontext,
 ) -> Outcome:
     """Make the cluster's set of policies equal to objects. Raises ApiError where it cannot even be read.
 
     objects: as policy.render gives them. dry_run: the API server tries (dryRun=All) and keeps nothing.
     allow_prune: consent to prune an empty set, more than a fifth, or a namespace's last policy.
+    writing: entered around the writes only (the run's Lease): a set that is as it should be takes no Lease.
     """
     wrong = misfits(objects, set_name, cluster_name)
     if wrong:
@@ -114,11 +117,14 @@ def apply(
     if dry_run:
         return outcome
 
-    applied = concurrently(lambda key: send(client, desired[key], dry_run=False), changing)
-    outcome.refused = [answer for answer in applied if isinstance(answer, Refusal)]
-    if not outcome.refused:
-        gone = concurrently(lambda key: remove(client, key, ours[key]), stale)
-        outcome.refused = [answer for answer in gone if answer is not None]
+    if not changing and not stale:
+        return outcome
+    with writing():
+        applied = concurrently(lambda key: send(client, desired[key], dry_run=False), changing)
+        outcome.refused = [answer for answer in applied if isinstance(answer, Refusal)]
+        if not outcome.refused:
+            gone = concurrently(lambda key: remove(client, key, ours[key]), stale)
+            outcome.refused = [answer for answer in gone if answer is not None]
     if outcome.refused:
         outcome.partial = True
         failed = {refusal.object for refusal in outcome.refused}
