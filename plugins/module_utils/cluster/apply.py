@@ -51,7 +51,8 @@ class Refusal:
 @dataclasses.dataclass
 class Outcome:
     """What was done (or, in a dry run, would be): names of objects, and refusals. Refusals: nothing was changed,
-    unless `partial`, where the API server refused a change that it had taken in the dry run."""
+    unless `partial`, where the API server refused a change that it had taken in the dry run. untried: the cluster
+    does not know policies yet, so that nothing could even be tried."""
 
     created: list[str] = dataclasses.field(default_factory=list)
     updated: list[str] = dataclasses.field(default_factory=list)
@@ -59,6 +60,7 @@ class Outcome:
     unchanged: int = 0
     refused: list[Refusal] = dataclasses.field(default_factory=list)
     partial: bool = False
+    untried: bool = False
     diff: list[Json] = dataclasses.field(default_factory=list)
 
     @property
@@ -86,7 +88,14 @@ def apply(
     if wrong:
         return Outcome(refused=wrong)
     desired = {key_of(obj): obj for obj in objects}
-    ours, foreign = live(client, desired, set_name, cluster_name)
+    try:
+        ours, foreign = live(client, desired, set_name, cluster_name)
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        why = "the cluster has no CiliumNetworkPolicy API; install Cilium first (site.yml or mesh.yml)"
+        unknown = Refusal("ZT705", f"policy set {set_name}", why)
+        return Outcome(created=[label(key) for key in sorted(desired)], refused=[unknown], untried=True)
     outcome = Outcome(refused=[foreign_refusal(key, foreign[key]) for key in sorted(foreign)])
     stale = sorted(set(ours) - set(desired))
     if not allow_prune:
