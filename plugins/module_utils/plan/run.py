@@ -103,7 +103,8 @@ def fingerprint(document: t.Mapping[str, t.Any]) -> str:
 def build_plan(inputs: Inputs) -> Plan:
     """The plan of a run. Nothing is planned while a blocker is open: then all actions are none."""
     cluster = inputs.cluster
-    intent = effective(inputs.intent, cluster, inputs.mode)
+    bare = not any(host.intent.interfaces for host in inputs.hosts)
+    intent = effective(inputs.intent, cluster, inputs.mode, bare=bare)
     nodes = {str(node["name"]): node for node in cluster.get("nodes") or []}
     matched, match_findings = matching.match(inputs.hosts, list(nodes.values()), cluster_checks.label(cluster))
     node_of = {host.name: nodes.get(matched.node_of(host.name) or "") for host in inputs.hosts}
