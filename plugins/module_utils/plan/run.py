@@ -13,8 +13,6 @@ import ipaddress
 import re
 import typing as t
 
-import yaml
-
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.findings.finding import (
     Finding,
     Subject,
@@ -240,6 +238,8 @@ def node_network(
 
 def diff(plan: Plan, cluster: t.Mapping[str, t.Any]) -> Json:
     """{"before", "after"} as YAML text of what would change: Cilium's version and values, MTUs. Equal when nothing."""
+    import yaml  # only here: module_utils must be importable without it
+
     part = plan.document["cilium"]
     before: Json = {}
     after: Json = {}
@@ -398,7 +398,7 @@ def _chart_keys(inputs: Inputs, intent: Intent) -> list[Finding]:
     if chart.get("values_yaml"):
         try:
             keys = chartkeys.ChartKeys(chart["values_yaml"])
-        except (yaml.YAMLError, ValueError):
+        except ValueError:
             keys = None
     return chartkeys.check(intent.cilium.values, keys, intent.cilium.version)
 
