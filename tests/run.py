@@ -334,6 +334,8 @@ def main(argv: t.Sequence[str]) -> int:
     # Ended from outside, this still ends what it started. A shell's background job ignores SIGINT, and so would pytest.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Also where nobody activated the environment: tests start ansible-playbook by its name.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     if argv[0] == "all":
         results = run_all()
     else:
