@@ -38,6 +38,7 @@ from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.variabl
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan import run as planning
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan.hosts import HostState
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.policy import load as policy_files
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.policy import options as policy_options
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.policy.render import render as render_policies
 
 DEFAULT_PATTERN = "kube_control_plane:kube_node"
@@ -83,6 +84,7 @@ class ActionModule(ActionBase):
                     policies,
                     set_name=intent.mtls_policy.set_name,
                     cluster_name=intent.cluster_name or str(cluster.get("uid") or ""),
+                    options=policy_options.from_intent(intent),
                 )
                 plan = planning.build_plan(
                     planning.Inputs(
