@@ -125,6 +125,7 @@ class Policy:
 
     ingress, egress: None leaves the direction alone; rules (even none) allow just these.
     isolate: whether a direction with rules denies what they do not allow. False only adds permissions.
+    preset: the preset that it was written as; "default" for the default of a namespace.
     mtls: these pods (all of the namespace) take no connection without mutual TLS.
     """
 
@@ -224,6 +225,7 @@ def _default(data: Data) -> Policy:
         Selector(),
         ingress=() if "ingress" in directions else None,
         egress=() if "egress" in directions else None,
+        preset="default",
         mtls=boolean(data.get("mtls", False), "mtls"),
     )
 

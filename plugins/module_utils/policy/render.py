@@ -1,14 +1,14 @@
 # Copyright (c) 2026, aicluster.zerotrust contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Policies -> objects for the cluster and findings. An engine's words are in its own file (cilium.py) only."""
+"""Policies -> objects for the cluster and findings. An engine's words are in its own file: cilium.py, istio.py."""
 
 from __future__ import annotations
 
 import typing as t
 
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.findings.finding import Finding, Subject
-from ansible_collections.aicluster.zerotrust.plugins.module_utils.policy import cilium, model, training
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.policy import cilium, istio, model, training
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.policy.load import origin, position
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.policy.options import Options, labels
 
@@ -16,7 +16,13 @@ Json = dict[str, t.Any]
 Accepted = list[tuple[model.Policy, str, t.Any]]
 """Policies that the model takes: policy, where it was written, its document."""
 
-ENGINES = ("cilium",)
+ENGINES = ("cilium", "istio_ambient")
+_WHAT_THEY_ARE = {
+    "cilium": "decide who may talk to whom; they encrypt nothing",
+    "istio_ambient": "decide who may open TCP connections to enrolled pods; UDP and other protocols, and what pods "
+    "open, are not restricted by them. ztunnel's mutual TLS is between enrolled pods; a plain connection is "
+    "refused only where a namespace has mtls: true",
+}
 
 
 def render(
@@ -41,14 +47,29 @@ def render(
     objects: list[Json] = []
     policies = [policy for policy, _, _ in accepted]
     wanted = labels(set_name, cluster_name)
+    taken: dict[tuple[str, str, str], str] = {}
+    if engine == "istio_ambient":
+        objects += istio.waypoint_guards(policies, wanted, options)
+        taken = {_key(obj): "the rule that pods behind a waypoint take no other connections" for obj in objects}
     for policy, where, document in accepted:
         try:
             _trust_domain(policy, options)
-            objects += cilium.render(policy, wanted, options)
+            if engine == "istio_ambient":
+                found = istio.render(policy, policies, wanted, options)
+            else:
+                found = cilium.render(policy, wanted, options)
+            for key in map(_key, found):
+                if key in taken:
+                    raise model.PolicyError(
+                        "name", policy.name, f"{taken[key]} is the same object, {'/'.join(key)}", "give it another name"
+                    )
         except model.PolicyError as error:
             findings.append(_invalid(where, document, error))
             continue
-        findings += _deprecated(policy, where)
+        taken.update({_key(obj): where for obj in found})
+        objects += found
+        if engine == "cilium":
+            findings += _deprecated(policy, where)
     for policy, without in training.without_rank_to_rank(policies):
         findings.append(
             Finding(
@@ -66,11 +87,15 @@ def render(
             Finding(
                 "ZT707",
                 Subject("object", f"policy set {set_name}"),
-                f"the {len(policies)} policies of set {set_name} decide who may talk to whom; they encrypt nothing",
+                f"the {len(policies)} policies of set {set_name} {_WHAT_THEY_ARE[engine]}",
             )
         )
-    objects.sort(key=lambda obj: (obj["kind"], obj["metadata"].get("namespace", ""), obj["metadata"]["name"]))
+    objects.sort(key=_key)
     return objects, findings
+
+
+def _key(obj: Json) -> tuple[str, str, str]:
+    return obj["kind"], obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
 
 
 def _parse(documents: t.Sequence[t.Any]) -> tuple[Accepted, list[Finding]]:
