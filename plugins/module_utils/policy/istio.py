@@ -10,6 +10,7 @@ and not rendered as something near it.
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 import typing as t
 
@@ -70,18 +71,18 @@ def render(
                 "spec": {"mtls": {"mode": "STRICT"}},
             }
         )
-    if not policy.isolate and not _isolated(policy, policies):
-        if policy.preset == "probes":
-            # The kubelet's probes do not pass ztunnel: istio-cni gives them a source address that it lets by.
+    if policy.preset == "probes":
+        # The kubelet's probes do not pass ztunnel: istio-cni gives them a source address that it lets by.
+        policy = dataclasses.replace(policy, ingress=())
+        if not policy.isolate:
             return objects
+    if not policy.isolate and not _isolated(policy, policies):
         raise model.PolicyError(
             "isolate",
             False,
             "an AuthorizationPolicy isolates the pods that it selects, and no other policy of the set isolates them",
             "set isolate: true if that is meant, or give these pods an isolating `to` policy too",
         )
-    if policy.preset == "probes":
-        return objects
     objects.append(
         {
             "apiVersion": _VERSION,

@@ -146,6 +146,11 @@ def test_what_istio_never_takes_away_needs_no_object(document: Json) -> None:
     assert [finding.code for finding in findings] == ["ZT707"]
 
 
+def test_isolating_probes_deny_everybody_else() -> None:
+    objects, _ = rendered({"name": "probes", "namespace": "shop", "preset": "probes", "isolate": True})
+    assert [obj["spec"] for obj in objects] == [{"action": "ALLOW"}]
+
+
 def test_a_permission_is_added_only_to_what_is_isolated_already() -> None:
     metrics = {
         "name": "m",
