@@ -15,6 +15,8 @@ import ipaddress
 import re
 import typing as t
 
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.policy import manifest
+
 PROTOCOLS = ("TCP", "UDP", "SCTP")
 DIRECTIONS = ("ingress", "egress")
 ENTITIES = ("all", "cluster", "health", "host", "ingress", "kube-apiserver", "remote-node", "world")
@@ -149,6 +151,9 @@ Data = t.Mapping[str, t.Any]
 def parse(document: t.Any) -> Policy:
     """A document of the model as Policy. Raises PolicyError at the first thing that is wrong."""
     data = mapping(document, "")
+    wrong = manifest.fault(data)
+    if wrong:
+        raise PolicyError(*wrong)
     preset = data.get("preset")
     if preset is not None:
         if not isinstance(preset, str) or preset not in _PRESETS:
@@ -481,7 +486,7 @@ def ports(data: Data, path: str) -> tuple[Port, ...]:
     found = []
     for index, item in enumerate(sequence(data.get("ports", []), join(path, "ports"))):
         where = f"{join(path, 'ports')}[{index}]"
-        entry = item if isinstance(item, t.Mapping) else {"port": item}
+        entry = mapping(item, where) if isinstance(item, t.Mapping) else {"port": item}
         known(entry, ("port", "end_port", "protocol"), where)
         protocol = entry.get("protocol", "TCP")
         if protocol not in PROTOCOLS:
@@ -597,4 +602,5 @@ def known(data: Data, names: t.Sequence[str], path: str) -> None:
 
 
 def join(path: str, key: str) -> str:
+    key = key or '""'
     return f"{path}.{key}" if path else key
