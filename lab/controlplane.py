@@ -192,6 +192,16 @@ def register_nodes(api: Api, nodes: t.Iterable[t.Mapping[str, t.Any]]) -> None:
             api.merge(f"/api/v1/nodes/{node['name']}/status", boot)
 
 
+def make_namespaces(api: Api, names: t.Iterable[str]) -> None:
+    """Namespaces that the laboratory's policies are in, as a user's workloads would have them."""
+    for name in names:
+        try:
+            api.post("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        except ApiError as exc:
+            if exc.status != 409:
+                raise
+
+
 def ready_nodes(api: Api) -> set[str]:
     found = set()
     for item in api.raw("GET", "/api/v1/nodes")["items"]:

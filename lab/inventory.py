@@ -96,6 +96,8 @@ def build(state: State) -> dict[str, t.Any]:
             "ansible_ssh_common_args": (
                 f"-o UserKnownHostsFile={folder / 'known_hosts'} -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes"
             ),
+            # A laboratory that comes after this one may have the same addresses: its connections are others.
+            "ansible_control_path": f"%(directory)s/zt-{node['machine_id'][:12]}-%%r",
             "ansible_python_interpreter": "/usr/bin/python3",
         }
         if host != node["name"]:

@@ -113,6 +113,7 @@ def _start(current: State, tree: pathlib.Path, tools: dict[str, str], steps: Ste
     api = controlplane.client(current["control_plane"])
     wait_for("the API server", api.ready, 60)
     controlplane.register_nodes(api, current["nodes"])
+    controlplane.make_namespaces(api, ["ai-workloads"])
     names = {node["name"] for node in current["nodes"]}
     wait_for("the Nodes to be Ready", lambda: names <= controlplane.ready_nodes(api), 60, every=0.2)
     steps.step("stand-in for the Cilium agents")

@@ -31,6 +31,7 @@ PORT = 51871
 FWMARK = "0xe00"
 OVERHEAD = 95  # what Cilium 1.20 takes off the link's MTU for its device
 ANNOTATION = "network.cilium.io/wg-pub-key"
+LABEL = "aicluster.zerotrust/agent"
 ENCRYPTION_KEY = 255  # how a CiliumNode says WireGuard
 MANAGER = "lab-standin"
 CILIUM_NODES = "/apis/cilium.io/v2/ciliumnodes"
@@ -76,7 +77,8 @@ def cilium_node(node: t.Mapping[str, t.Any], owner_uid: str, public_key: str | N
     prefix = node["pod_cidr"].rpartition(".")[0]
     metadata: dict[str, t.Any] = {
         "name": node["name"],
-        "labels": {"kubernetes.io/hostname": node["name"], "kubernetes.io/os": "linux"},
+        # The one label that no agent writes: whoever shows this object's state can say whose it is.
+        "labels": {"kubernetes.io/hostname": node["name"], "kubernetes.io/os": "linux", LABEL: "stand-in"},
         "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": node["name"], "uid": owner_uid}],
     }
     if public_key:

@@ -1,11 +1,13 @@
 # Copyright (c) 2026, aicluster.zerotrust contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the tiers of tests and adds them up: python3 tests/run.py all, or names of tiers.
+"""Runs the tiers of tests and adds them up: python3 tests/run.py all, or the name of one tier.
 
 Each tier says RUN or NOT RUN with its reason. The last line is "N passed, N failed, N skipped":
 pytest's cases, Molecule's scenarios and the linters, one each. A tier that is not run counts as
 one skipped, so that the line never looks more complete than the run was.
+"all" runs parts side by side, as tests on laboratories wait more than they compute; what a part
+printed comes in one piece when it ends. One tier alone prints as it goes.
 Exit status: 0 nothing failed, 1 something failed, 2 wrong usage.
 """
 
@@ -30,7 +32,12 @@ NEED_ROOT = ("integration", "faults", "molecule")
 LONGEST_BUILD_MINUTES = 40
 TIER_TIMEOUT_SECONDS = {"lint": 900, "unit": 900, "integration": 2400, "faults": 2400, "molecule": 2400}
 MOLECULE_LAB = "mol"
-STARTED = time.monotonic()
+GRACE_SECONDS = 60
+LONG_OUTPUT_LINES = 150
+SIGN_OF_LIFE_SECONDS = 30
+# One clock for all processes of a run.
+STARTED = float(os.environ.setdefault("ZEROTRUST_TEST_STARTED", str(time.monotonic())))
+TOTAL = re.compile(r"(\d+) passed, (\d+) failed, (\d+) skipped")
 
 
 @dataclasses.dataclass
@@ -63,13 +70,21 @@ def run(command: t.Sequence[str], timeout: float, env: t.Mapping[str, str] | Non
         return 124
     finally:
         # Also on Ctrl-C: no playbook may go on behind the user's back.
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        end([process])
+
+
+def end(processes: t.Sequence[subprocess.Popen[t.Any]], grace: float = GRACE_SECONDS) -> None:
+    """End process groups as Ctrl-C would, so that pytest's fixtures take their laboratories away; then for good."""
+    running = [process for process in processes if process.poll() is None]
+    for process in running:
+        os.killpg(process.pid, signal.SIGINT)
+    deadline = time.monotonic() + grace
+    for process in running:
+        try:
+            process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def count_junit(path: Path) -> Count:
@@ -87,9 +102,13 @@ def count_junit(path: Path) -> Count:
 
 
 def pytest_tier(tier: str, extra: t.Sequence[str]) -> Count:
+    """Arguments that name folders of the tier choose them; the others go to pytest."""
+    folders = [f"tests/{tier}/{name}" for name in extra if (ROOT / "tests" / tier / name).is_dir()]
+    options = [name for name in extra if not (ROOT / "tests" / tier / name).is_dir()]
     with tempfile.TemporaryDirectory(prefix="zerotrust-test-") as folder:
         junit = Path(folder) / "junit.xml"
-        command = [sys.executable, "-m", "pytest", f"tests/{tier}", f"--junitxml={junit}", *extra]
+        command = [sys.executable, "-m", "pytest", "-rs", "--durations=5", f"--junitxml={junit}", *options]
+        command += folders or [f"tests/{tier}"]
         status = run(command, TIER_TIMEOUT_SECONDS[tier])
         count = count_junit(junit) if junit.exists() else Count()
     # 0 passed, 1 tests failed (counted); everything else is a run that did not come to its end.
@@ -195,23 +214,134 @@ def run_tier(tier: str, extra: t.Sequence[str]) -> Count:
     return pytest_tier(tier, extra)
 
 
+@dataclasses.dataclass
+class Part:
+    """A tier, or some folders of it, run by a process of its own."""
+
+    tier: str
+    arguments: tuple[str, ...] = ()
+    count: Count | None = None
+    process: subprocess.Popen[str] | None = None
+    log: Path | None = None
+    begun: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return " ".join((self.tier, *self.arguments))
+
+    def start(self, folder: Path) -> None:
+        self.begun = time.monotonic()
+        self.log = folder / self.name.replace(" ", "-")
+        with self.log.open("w") as out:
+            self.process = subprocess.Popen(
+                command_of(self), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+            )
+
+    def finish(self) -> None:
+        """Print what it printed, all of it unless it is long and good, and take its last line as its count."""
+        assert self.log is not None
+        assert self.process is not None
+        self.seconds = time.monotonic() - self.begun
+        lines = self.log.read_text(errors="replace").rstrip().splitlines()
+        found = TOTAL.fullmatch(lines[-1]) if lines else None
+        self.count = Count(*map(int, found.groups())) if found else Count(failed=1)
+        if bool(self.count.failed) != bool(self.process.returncode):
+            self.count.failed = max(1, self.count.failed)
+        if found is None:
+            lines.append(f"{self.name} ended with status {self.process.returncode} and no total: one failure")
+        shown = lines
+        if not self.count.failed and len(lines) > LONG_OUTPUT_LINES:
+            shown = [line for line in lines if line.startswith("==> ")]
+        print(f"\n--- {self.name}: {self.count} in {self.seconds:.0f} s ---")
+        print("\n".join(shown), end="\n\n", flush=True)
+
+
+def command_of(part: Part) -> list[str]:
+    return [sys.executable, __file__, part.tier, *part.arguments]
+
+
+def lanes() -> list[list[Part]]:
+    """Parts that run one after the other, and lanes of them that run side by side."""
+    faults = sorted({path.parent.name for path in (ROOT / "tests" / "faults").glob("*/test_*.py")})
+    return [
+        [Part("molecule")],
+        *([Part("faults", (folder,))] for folder in faults),
+        [Part("lint"), Part("unit"), Part("integration")],
+    ]
+
+
+def run_lanes(queues: list[list[Part]]) -> list[Part]:
+    """Run the first of each lane, then the next of it, until all have ended; returns them in the order of TIERS."""
+    everything = [part for queue in queues for part in queue]
+    running: list[Part] = []
+    said = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="zerotrust-test-") as folder:
+        try:
+            while running or any(queues):
+                for queue in queues:
+                    if queue and queue[0].process is None:
+                        queue[0].start(Path(folder))
+                        running.append(queue[0])
+                for part in [part for part in running if part.process is not None and part.process.poll() is not None]:
+                    part.finish()
+                    running.remove(part)
+                    queues = [queue[1:] if part in queue[:1] else queue for queue in queues]
+                if running and time.monotonic() - said >= SIGN_OF_LIFE_SECONDS:
+                    said = time.monotonic()
+                    say("running: " + ", ".join(f"{part.name} ({said - part.begun:.0f} s)" for part in running))
+                time.sleep(0.2)
+        finally:
+            # Each of them gives its own processes their time, and takes a laboratory down.
+            end([part.process for part in running if part.process is not None], 3 * GRACE_SECONDS)
+    return sorted(everything, key=lambda part: TIERS.index(part.tier))
+
+
+def run_all() -> list[tuple[str, Count, float]]:
+    """Name, count and seconds of every tier or part of one."""
+    results = []
+    runnable = []
+    for tier in TIERS:
+        reason = reason_not_to_run(tier)
+        if reason:
+            say(f"{tier}: NOT RUN, {reason}")
+            results.append((tier, Count(skipped=1), 0.0))
+        else:
+            runnable.append(tier)
+    if set(runnable) & set(NEED_ROOT):
+        # Once, before several parts would each want to make them.
+        reason, failure = tools_problem()
+        if reason:
+            for tier in [tier for tier in runnable if tier in NEED_ROOT]:
+                say(f"{tier}: NOT RUN, {reason}")
+                results.append((tier, Count(failed=int(failure), skipped=int(not failure)), 0.0))
+            runnable = [tier for tier in runnable if tier not in NEED_ROOT]
+    for tier in runnable:
+        say(f"{tier}: RUN")
+    queues = [[part for part in queue if part.tier in runnable] for queue in lanes()]
+    for part in run_lanes([queue for queue in queues if queue]):
+        results.append((part.name, part.count or Count(failed=1), part.seconds))
+    return results
+
+
 def main(argv: t.Sequence[str]) -> int:
-    if not argv or argv[0] not in (*TIERS, "all"):
+    if not argv or argv[0] not in (*TIERS, "all") or (argv[0] == "all" and argv[1:]):
         print(f"usage: run.py all | {' | '.join(TIERS)} [arguments of the tier]", file=sys.stderr)
         return 2
-    tiers = TIERS if argv[0] == "all" else (argv[0],)
-    # Ended from outside, this still ends what it started.
+    # Ended from outside, this still ends what it started. A shell's background job ignores SIGINT, and so would pytest.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    total = Count()
-    lines = []
-    for tier in tiers:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if argv[0] == "all":
+        results = run_all()
+    else:
         begun = time.monotonic()
-        count = run_tier(tier, argv[1:])
-        lines.append(f"{tier}: {count} in {time.monotonic() - begun:.0f} s")
-        total.add(count)
+        count = run_tier(argv[0], argv[1:])
+        results = [(argv[0], count, time.monotonic() - begun)]
+    total = Count()
     print()
-    for line in lines:
-        say(line)
+    for name, count, seconds in results:
+        say(f"{name}: {count} in {seconds:.0f} s")
+        total.add(count)
     print(total, flush=True)
     return 1 if total.failed else 0
 

@@ -63,6 +63,7 @@ class ActionModule(ActionBase):
             return result
         result["diff"] = [_diff(change) for change in todo]
         wanted = self._wanted(arguments, todo)
+        self._deadline = wanted.deadline
         missing = sorted(name for name, targets in wanted.targets.items() if not targets)
         if missing:
             return self._ended(result, Outcome("refused", "ZT303", _no_target(missing), {}, ()))
@@ -118,7 +119,9 @@ class ActionModule(ActionBase):
         if connection.transport == "ssh":
             old = connection.get_option("ssh_args") or ""
             connection.set_option("ssh_args", f"{NEW_CONNECTION} {old}")
-            connection.set_option("timeout", CONNECT_SECONDS)
+            # Several tries must fit into the deadline, also through a slow jump host.
+            patience = max(CONNECT_SECONDS, self._deadline // 4)
+            connection.set_option("timeout", min(patience, connection.get_option("timeout")))
             connection.set_option("reconnection_retries", 0)
 
     def _ended(self, result: dict[str, t.Any], outcome: Outcome) -> dict[str, t.Any]:

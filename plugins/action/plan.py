@@ -35,11 +35,14 @@ from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.model i
     parse_host,
 )
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.variables import by_scope, ours
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.node.interpreter import explain_failure
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan import run as planning
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan.hosts import HostState
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.policy import load as policy_files
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.policy import options as policy_options
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.policy.render import render as render_policies
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.report.build import build_refusal
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.report.files import link_latest, write_report
 
 DEFAULT_PATTERN = "kube_control_plane:kube_node"
 
@@ -62,6 +65,8 @@ class ActionModule(ActionBase):
         )
         mode = given["mode"]
         now = time.time()
+        self._started = f"{datetime.datetime.fromtimestamp(now, datetime.timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
+        self._seen: dict[str, t.Any] = {}
         run_id = f"{datetime.datetime.fromtimestamp(now, datetime.timezone.utc):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
         intent, findings = self._intent()
         names = self._all_hosts()
@@ -83,7 +88,7 @@ class ActionModule(ActionBase):
                 objects, render_findings = render_policies(
                     policies,
                     set_name=intent.mtls_policy.set_name,
-                    cluster_name=intent.cluster_name or str(cluster.get("uid") or ""),
+                    cluster_name=planning.policy_label(intent, cluster),
                     options=policy_options.from_intent(intent),
                 )
                 plan = planning.build_plan(
@@ -111,8 +116,6 @@ class ActionModule(ActionBase):
         stops = [found for found in plan.blockers if mode != "verify" or found.code.startswith("ZT9")]
         directory = os.path.join(self._report_dir(), run_id)
         path = _write(directory, "plan.json", canonical(plan.document) + "\n")
-        if stops:
-            _write(directory, "findings.json", json.dumps(plan.document["findings"], indent=2) + "\n")
         run = {
             "id": run_id,
             "dir": directory,
@@ -121,6 +124,7 @@ class ActionModule(ActionBase):
             "limited": limited,
             "mode": mode,
             "actions": plan.actions(),
+            "policy": plan.document["policy"],
         }
         lines = planning.summary(plan)
         result: dict[str, t.Any] = {
@@ -138,9 +142,19 @@ class ActionModule(ActionBase):
         if stops:
             result["failed"] = True
             listed = "\n".join(found.line() for found in stops)
-            result["msg"] = f"{len(stops)} blocker(s), nothing was changed. Findings: {directory}\n{listed}"
+            noun = "blocker" if len(stops) == 1 else "blockers"
+            page = self._refusal(plan, run)
+            result["msg"] = f"{len(stops)} {noun}, nothing was changed. Report: {page}\n{listed}"
             result["summary"] = lines if mode == "preflight" else []
         return result
+
+    def _refusal(self, plan: planning.Plan, run: dict[str, t.Any]) -> str:
+        """Writes the report of a run that ends here; returns the path of its page."""
+        ended = f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
+        report = build_refusal(plan.document, run, hosts=self._seen, started=self._started, ended=ended)
+        paths = write_report(run["dir"], report)
+        link_latest(os.path.dirname(run["dir"]), run["dir"])
+        return paths["html"]
 
     def _groups(self, plan: planning.Plan, mode: str, limited: bool) -> list[dict[str, t.Any]]:
         """Which in-memory groups hosts join: [{"host", "groups"}]. One host stands for the cluster's work."""
@@ -202,7 +216,10 @@ class ActionModule(ActionBase):
             result = plain(self._hostvar(name, node_variable)) or {}
             ended = intent.maintenance.get(name) if name not in excluded else None
             node = result.get("node") if not result.get("failed") and not result.get("unreachable") else None
-            error = None if node else str(result.get("msg") or "it has no result of node_info")
+            error = (
+                None if node else explain_failure(result) or str(result.get("msg") or "it has no result of node_info")
+            )
+            self._seen[name] = {"node": node, "error": error}
             if ended and not node:
                 error = f"its maintenance ended on {ended['until']}; renew or remove its entry of zerotrust_maintenance"
             states.append(

@@ -45,6 +45,10 @@ options:
     description: How long a run of Helm may take; the timeout that Helm is given.
     type: int
     default: 600
+  reapply:
+    description: Put aside the record of a deployed release too, since its objects were changed by another hand.
+    type: bool
+    default: false
 author:
   - aicluster.zerotrust contributors (!UNKNOWN)
 """
@@ -86,6 +90,7 @@ def main() -> None:
             "namespace": {"type": "str", "required": True},
             "holder": {"type": "str", "default": ""},
             "timeout_seconds": {"type": "int", "default": 600},
+            "reapply": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -99,6 +104,7 @@ def main() -> None:
             timeout_seconds=given["timeout_seconds"],
             now=time.time(),
             dry_run=module.check_mode,
+            reapply=given["reapply"],
         )
     except recover.RecoverError as error:
         module.fail_json(msg=str(error))

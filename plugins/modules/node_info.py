@@ -20,7 +20,12 @@ extends_documentation_fragment:
   - aicluster.zerotrust.attributes
   - aicluster.zerotrust.attributes.info
   - aicluster.zerotrust.attributes.host
-options: {}
+options:
+  controller_epoch:
+    description:
+      - Seconds since the epoch by the controller's clock when it sent the task.
+      - Given back as C(clock.controller_epoch); the plan judges the clock of the host by it.
+    type: float
 seealso:
   - module: aicluster.zerotrust.wireguard_info
   - module: aicluster.zerotrust.path_probe
@@ -162,11 +167,14 @@ from ansible_collections.aicluster.zerotrust.plugins.module_utils.node.observe i
 
 
 def main() -> t.NoReturn:
-    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    module = AnsibleModule(argument_spec={"controller_epoch": {"type": "float"}}, supports_check_mode=True)
     refusal = interpreter.too_old()
     if refusal:
         module.fail_json(msg=refusal)
-    module.exit_json(changed=False, node=observe())
+    node = observe()
+    if module.params["controller_epoch"] is not None:
+        node["clock"]["controller_epoch"] = module.params["controller_epoch"]
+    module.exit_json(changed=False, node=node)
 
 
 if __name__ == "__main__":

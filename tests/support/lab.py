@@ -46,7 +46,7 @@ class Lab:
 
     def kubectl(self, *words: str) -> str:
         argv = [self.facts["tools"]["kubectl"], "--kubeconfig", self.facts["kubeconfig"], *words]
-        return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout
+        return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120).stdout
 
     def api(self, *words: str) -> t.Any:
         return json.loads(self.kubectl("get", "-o", "json", *words))
@@ -70,10 +70,10 @@ class Lab:
         }
         pairs = ",".join(f"{key}={value}" for key, value in values.items())
         self.helm("upgrade", "--install", "cilium", facts["chart"], "--set", pairs, "--wait", "--timeout", "2m")
-        self.kubectl("-n", "kube-system", "rollout", "status", "ds/cilium", "--timeout=60s")
+        self.kubectl("-n", "kube-system", "rollout", "status", "ds/cilium", "--timeout=120s")
 
 
-def eventually(probe: t.Callable[[], bool], seconds: float = 20) -> bool:
+def eventually(probe: t.Callable[[], bool], seconds: float = 60) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if probe():

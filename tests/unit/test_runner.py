@@ -78,9 +78,74 @@ def test_tools_are_made_when_that_is_quick(
     assert bool(made_by) is made
 
 
+def printing(text: str, status: int = 0) -> list[str]:
+    return [sys.executable, "-c", f"print({text!r}); raise SystemExit({status})"]
+
+
 def test_exit_status_follows_failures(runner: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "run_tier", lambda *_: runner.Count(passed=3))
-    assert runner.main(["all"]) == 0
-    monkeypatch.setattr(runner, "run_tier", lambda tier, _: runner.Count(passed=3, failed=int(tier == "faults")))
-    assert runner.main(["all"]) == 1
+    assert runner.main(["unit"]) == 0
+    monkeypatch.setattr(runner, "run_tier", lambda *_: runner.Count(passed=3, failed=1))
+    assert runner.main(["unit"]) == 1
     assert runner.main(["nonsense"]) == 2
+    assert runner.main(["all", "-k"]) == 2
+
+
+def test_parts_side_by_side_are_added_up(
+    runner: t.Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(runner, "reason_not_to_run", lambda tier: "no reason" if tier == "integration" else "")
+    monkeypatch.setattr(runner, "tools_problem", lambda: ("", False))
+    monkeypatch.setattr(runner, "command_of", lambda part: printing(f"I am {part.name}\n2 passed, 0 failed, 1 skipped"))
+    parts = sum(part.tier != "integration" for lane in runner.lanes() for part in lane)
+    assert runner.main(["all"]) == 0
+    said = capfd.readouterr().out
+    assert said.splitlines()[-1] == f"{2 * parts} passed, 0 failed, {parts + 1} skipped"
+    assert "integration: NOT RUN, no reason" in said
+    assert "I am unit" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("1 passed, 1 failed, 0 skipped", 1),
+        ("1 passed, 0 failed, 0 skipped", 1),
+        ("no total", 0),
+        ("", 143),
+    ],
+)
+def test_a_part_that_fails_or_ends_without_a_total_is_a_failure_and_shown_in_full(
+    runner: t.Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], text: str, status: int
+) -> None:
+    long = "line\n" * (2 * runner.LONG_OUTPUT_LINES)
+    monkeypatch.setattr(runner, "command_of", lambda _: printing(long + text, status))
+    (part,) = runner.run_lanes([[runner.Part("unit")]])
+    assert part.count.failed == 1
+    assert capfd.readouterr().out.count("line\n") == 2 * runner.LONG_OUTPUT_LINES
+
+
+def test_a_lane_goes_on_after_a_failure_and_what_runs_is_said(
+    runner: t.Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    slow = [sys.executable, "-c", "import time; time.sleep(1); print('1 passed, 0 failed, 0 skipped')"]
+    monkeypatch.setattr(runner, "SIGN_OF_LIFE_SECONDS", 0.3)
+    monkeypatch.setattr(runner, "command_of", lambda part: slow if part.tier == "unit" else printing("", 1))
+    lint, unit = runner.run_lanes([[runner.Part("lint"), runner.Part("unit")]])
+    assert (lint.count.failed, unit.count) == (1, runner.Count(passed=1))
+    assert "running: unit (" in capfd.readouterr().out
+
+
+def test_interrupted_it_ends_what_it_started(runner: t.Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    mark = tmp_path / "ended"
+    code = f"import time\ntry: time.sleep(60)\nexcept KeyboardInterrupt: open({str(mark)!r}, 'w')"
+    part = runner.Part("unit")
+    monkeypatch.setattr(runner, "command_of", lambda _: [sys.executable, "-c", code])
+
+    def interrupt(_text: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "SIGN_OF_LIFE_SECONDS", 0.5)
+    monkeypatch.setattr(runner, "say", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run_lanes([[part]])
+    assert mark.exists()

@@ -9,6 +9,7 @@ and only when the API server takes every one of them apply; prune last. One refu
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import typing as t
@@ -50,7 +51,8 @@ class Refusal:
 @dataclasses.dataclass
 class Outcome:
     """What was done (or, in a dry run, would be): names of objects, and refusals. Refusals: nothing was changed,
-    unless `partial`, where the API server refused a change that it had taken in the dry run."""
+    unless `partial`, where the API server refused a change that it had taken in the dry run. untried: the cluster
+    does not know policies yet, so that nothing could even be tried."""
 
     created: list[str] = dataclasses.field(default_factory=list)
     updated: list[str] = dataclasses.field(default_factory=list)
@@ -58,6 +60,7 @@ class Outcome:
     unchanged: int = 0
     refused: list[Refusal] = dataclasses.field(default_factory=list)
     partial: bool = False
+    untried: bool = False
     diff: list[Json] = dataclasses.field(default_factory=list)
 
     @property
@@ -73,17 +76,26 @@ def apply(
     dry_run: bool,
     allow_prune: bool,
     want_diff: bool = False,
+    writing: t.Callable[[], t.ContextManager[t.Any]] = contextlib.nullcontext,
 ) -> Outcome:
     """Make the cluster's set of policies equal to objects. Raises ApiError where it cannot even be read.
 
     objects: as policy.render gives them. dry_run: the API server tries (dryRun=All) and keeps nothing.
     allow_prune: consent to prune an empty set, more than a fifth, or a namespace's last policy.
+    writing: entered around the writes only (the run's Lease): a set that is as it should be takes no Lease.
     """
     wrong = misfits(objects, set_name, cluster_name)
     if wrong:
         return Outcome(refused=wrong)
     desired = {key_of(obj): obj for obj in objects}
-    ours, foreign = live(client, desired, set_name, cluster_name)
+    try:
+        ours, foreign = live(client, desired, set_name, cluster_name)
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        why = "the cluster has no CiliumNetworkPolicy API; install Cilium first (site.yml or mesh.yml)"
+        unknown = Refusal("ZT705", f"policy set {set_name}", why)
+        return Outcome(created=[label(key) for key in sorted(desired)], refused=[unknown], untried=True)
     outcome = Outcome(refused=[foreign_refusal(key, foreign[key]) for key in sorted(foreign)])
     stale = sorted(set(ours) - set(desired))
     if not allow_prune:
@@ -114,11 +126,14 @@ def apply(
     if dry_run:
         return outcome
 
-    applied = concurrently(lambda key: send(client, desired[key], dry_run=False), changing)
-    outcome.refused = [answer for answer in applied if isinstance(answer, Refusal)]
-    if not outcome.refused:
-        gone = concurrently(lambda key: remove(client, key, ours[key]), stale)
-        outcome.refused = [answer for answer in gone if answer is not None]
+    if not changing and not stale:
+        return outcome
+    with writing():
+        applied = concurrently(lambda key: send(client, desired[key], dry_run=False), changing)
+        outcome.refused = [answer for answer in applied if isinstance(answer, Refusal)]
+        if not outcome.refused:
+            gone = concurrently(lambda key: remove(client, key, ours[key]), stale)
+            outcome.refused = [answer for answer in gone if answer is not None]
     if outcome.refused:
         outcome.partial = True
         failed = {refusal.object for refusal in outcome.refused}

@@ -10,8 +10,11 @@ lease's duration could take over a living lease; preflight checks clocks (ZT106)
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
+import time
+import typing as t
 
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster.client import ApiError, Client, Json
 
@@ -107,6 +110,16 @@ def acquire(client: Client, holder: str, duration_seconds: int, now: float) -> s
                 raise LeaseHeld(winner, now) from error
         raise
     return said
+
+
+@contextlib.contextmanager
+def holding(client: Client, holder: str, duration_seconds: int) -> t.Iterator[None]:
+    """The lease around a block; raises LeaseHeld and ApiError as acquire does, and gives it back in any case."""
+    acquire(client, holder, duration_seconds, time.time())
+    try:
+        yield
+    finally:
+        release(client, holder, time.time())
 
 
 def release(client: Client, holder: str, now: float) -> str:

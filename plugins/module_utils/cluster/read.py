@@ -109,6 +109,8 @@ def cilium_node(obj: Json) -> Json:
         "pod_cidrs": list((spec.get("ipam") or {}).get("podCIDRs") or []),
         "wg_pub_key": (meta.get("annotations") or {}).get(WG_PUB_KEY),
         "encryption_key": int((spec.get("encryption") or {}).get("key") or 0),
+        # The laboratory marks what its stand-in for the agents wrote.
+        "stand_in": (meta.get("labels") or {}).get("aicluster.zerotrust/agent") == "stand-in",
     }
 
 

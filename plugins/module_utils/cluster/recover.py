@@ -43,11 +43,14 @@ class Step:
         return f"release {release} revision {self.revision} ({self.status})"
 
 
-def plan(secrets: t.Sequence[Json], release: str, timeout_seconds: int, now: float) -> list[Step]:
+def plan(
+    secrets: t.Sequence[Json], release: str, timeout_seconds: int, now: float, *, reapply: bool = False
+) -> list[Step]:
     """What to do about a release's Secrets (full objects, any order); nothing where it is not broken.
 
     From the newest revision down, every failed or pending one is removed. A deployed one below them is marked
     superseded: the broken run changed objects that it describes, so an equal intent must not pass for unchanged.
+    With reapply a deployed newest one is, too: its objects were changed by another hand.
     Raises RecoverError where a pending one is younger than timeout_seconds: its run may be alive.
     """
     steps: list[Step] = []
@@ -73,7 +76,7 @@ def plan(secrets: t.Sequence[Json], release: str, timeout_seconds: int, now: flo
                 f"ZT618: {step.line(release)} is being uninstalled; finish that with helm uninstall, then run again."
             )
         else:
-            if status == "deployed" and steps:
+            if status == "deployed" and (steps or reapply):
                 steps.append(Step("supersede", secret, revision, status))
             break
     return steps
@@ -116,6 +119,7 @@ def recover(
     timeout_seconds: int,
     now: float,
     dry_run: bool,
+    reapply: bool = False,
 ) -> list[Step]:
     """Plan and do the recovery; the steps that were done (dry_run: would be). Raises RecoverError, ApiError.
 
@@ -123,7 +127,7 @@ def recover(
     """
     path = helm.secrets_path(namespace)
     secrets = client.list_all(path, labels=f"owner=helm,name={release}")
-    steps = plan(secrets, release, timeout_seconds, now)
+    steps = plan(secrets, release, timeout_seconds, now, reapply=reapply)
     if not steps:
         return []
     held = lease.parse(client.get(f"{lease.COLLECTION}/{lease.NAME}"))

@@ -231,7 +231,9 @@ def decide(intent: Intent, cluster: Cluster, values: t.Mapping[str, t.Any]) -> A
         return Action("none")
     if agents_run(cluster) and not intent.allows("agent_restart"):
         return Action("none", tuple(reasons), left=True)
-    return Action("upgrade" if status == "deployed" else "recover", tuple(reasons))
+    # The Helm module compares chart and values only: what differs beside them needs the record put aside first.
+    beside = status != "deployed" or bool(drift(cluster))
+    return Action("recover" if beside else "upgrade", tuple(reasons))
 
 
 def changes(intent: Intent, cluster: Cluster, values: t.Mapping[str, t.Any]) -> list[str]:
@@ -242,16 +244,19 @@ def changes(intent: Intent, cluster: Cluster, values: t.Mapping[str, t.Any]) -> 
         reasons.append(f"chart {release.get('chart_version')} -> {intent.cilium.version}")
     if canonical(release.get("values") or {}) != canonical(values):
         reasons.append("the release's values differ from the plan's")
-    intended, effective = release.get("config"), part(cluster).get("config")
+    return reasons + drift(cluster)
+
+
+def drift(cluster: Cluster) -> list[str]:
+    """What another hand changed behind the release, in words. Agents that still roll out are no drift."""
+    reasons = []
+    intended, effective = (cluster.get("release") or {}).get("config"), part(cluster).get("config")
     if intended is not None and intended != effective:
         keys = sorted(set(intended) | set(effective or {}))
         changed = [key for key in keys if intended.get(key) != (effective or {}).get(key)]
         reasons.append(f"cilium-config was changed behind the release: {', '.join(changed[:5])}")
-    daemonset = part(cluster).get("daemonset")
-    if daemonset is None:
+    if part(cluster).get("daemonset") is None:
         reasons.append("the DaemonSet is missing")
-    elif not daemonset.get("current"):
-        reasons.append("not all agents run the current DaemonSet")
     return reasons
 
 

@@ -90,6 +90,11 @@ class Plan:
         return {"cilium": document["cilium"]["action"], "policy": document["policy"]["action"], "nic": document["nic"]}
 
 
+def policy_label(intent: Intent, cluster: t.Mapping[str, t.Any]) -> str:
+    """What the policies of this cluster carry as their cluster label: its name, else its UID."""
+    return intent.cluster_name or str(cluster.get("uid") or "")
+
+
 def fingerprint(document: t.Mapping[str, t.Any]) -> str:
     """SHA-256 of the canonical JSON of a plan without its findings, whose text may improve while the plan stays."""
     return hashlib.sha256(canonical({k: v for k, v in document.items() if k != "findings"}).encode()).hexdigest()
@@ -172,7 +177,14 @@ def build_plan(inputs: Inputs) -> Plan:
         "mtu": budget,
         "nic": changes,
         "cilium": cilium_part,
-        "policy": {"action": policy_action, "stage": intent.mtls_policy.stage, "set": intent.mtls_policy.set_name},
+        "policy": {
+            "action": policy_action,
+            # Without consent the stage in force is observe, whatever the variable says.
+            "stage": "enforce" if policy_action == "apply" else "observe",
+            "set": intent.mtls_policy.set_name,
+            "cluster": policy_label(intent, cluster),
+            "allow_prune": intent.allows("prune"),
+        },
         "policies": [dict(policy) for policy in inputs.policies],
         "findings": [finding.to_dict() for finding in findings],
     }

@@ -41,6 +41,8 @@ def conclude(evidence: Data, plan: Data, today: datetime.date) -> dict[str, t.An
     wanted = wireguard.intended(intent, cluster) if evidence.get("cluster") is not None else "unknown"
     nodes = cluster.get("nodes") or [node for node in matching.values() if node]
     scope = verdict.scope_of(intent, wanted, len(nodes), pairs, hosts, rows)
+    if any(node.get("stand_in") for node in (cluster.get("cilium") or {}).get("nodes") or []):
+        scope += "; the Cilium agents are the laboratory's stand-in"
     judged = verdict.judge(findings, pairs, scope=scope, encryption=wanted)
     return build.build(evidence, plan, findings, pairs, rows, judged)
 

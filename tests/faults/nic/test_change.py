@@ -59,10 +59,10 @@ def test_what_confirms_is_a_connection_without_a_master(world: World, tmp_path: 
 @pytest.mark.parametrize("moment", ["armed", "applied", "probing"])
 def test_a_killed_controller_leaves_the_old_mtu_within_the_deadline(world: World, moment: str) -> None:
     started = world.start("gpu1")
-    world.wait(lambda: world.armed("gpu1"), 30, "nothing was armed")
+    world.wait(lambda: world.armed("gpu1"), 90, "nothing was armed")
     begin = time.monotonic()
     if moment != "armed":
-        world.wait_mtu("gpu1", NEW, 5)
+        world.wait_mtu("gpu1", NEW, DEADLINE)
     if moment == "probing":
         time.sleep(0.4)
     started.kill()
@@ -99,21 +99,22 @@ def test_a_path_that_swallows_large_packets_of_ssh_itself(world: World) -> None:
 
 
 def test_the_first_failure_ends_the_batches(world: World) -> None:
+    before = world.on("gpu2", f"ls {STATE} 2>/dev/null || true")
     world.link(world.port("gpu1"), "mtu", str(OLD))
     run = world.run("gpu1:gpu2")
     assert run.rc != 0
     assert (world.mtu("gpu1"), world.mtu("gpu2")) == (OLD, OLD)
-    assert not world.on("gpu2", f"ls -d {STATE}/2*/state.json 2>/dev/null | grep -c . || true").strip("0")
+    assert world.on("gpu2", f"ls {STATE} 2>/dev/null || true") == before
 
 
 def test_ssh_that_is_cut_off_and_comes_back_after_the_rollback(world: World) -> None:
     started = world.start("gpu1")
-    world.wait(lambda: world.armed("gpu1"), 30, "nothing was armed")
+    world.wait(lambda: world.armed("gpu1"), 90, "nothing was armed")
     begin = time.monotonic()
     world.link(world.port("gpu1"), "down")
-    world.wait_mtu("gpu1", NEW, 5)
+    world.wait_mtu("gpu1", NEW, DEADLINE)
     world.wait_mtu("gpu1", OLD, DEADLINE + SLACK)
-    assert DEADLINE - 2 < time.monotonic() - begin < DEADLINE + SLACK
+    assert DEADLINE - 5 < time.monotonic() - begin < DEADLINE + SLACK
     world.link(world.port("gpu1"), "up")
     run = started.end()
     assert (run.rc != 0, outcome(run)) == (True, "rolled_back"), run.output
@@ -122,7 +123,7 @@ def test_ssh_that_is_cut_off_and_comes_back_after_the_rollback(world: World) -> 
 
 def test_ssh_that_never_comes_back_is_unknown_and_the_host_is_whole(world: World) -> None:
     started = world.start("gpu1")
-    world.wait(lambda: world.armed("gpu1"), 30, "nothing was armed")
+    world.wait(lambda: world.armed("gpu1"), 90, "nothing was armed")
     world.link(world.port("gpu1"), "down")
     run = started.end()
     assert (run.rc != 0, outcome(run)) == (True, "unknown"), run.output
@@ -174,7 +175,7 @@ def test_an_interface_that_another_hand_changed_since_the_plan_is_refused(world:
 
 def test_another_hand_in_the_last_second_keeps_its_value(world: World) -> None:
     started = world.start("gpu1")
-    world.wait(lambda: world.armed("gpu1"), 30, "nothing was armed")
+    world.wait(lambda: world.armed("gpu1"), 90, "nothing was armed")
     world.set_mtu("gpu1", 4000)
     run = started.end()
     assert (run.rc != 0, outcome(run), world.mtu("gpu1")) == (True, "rolled_back", 4000), run.output
@@ -184,7 +185,7 @@ def test_another_hand_in_the_last_second_keeps_its_value(world: World) -> None:
 def test_of_two_runs_at_once_the_second_is_refused(world: World) -> None:
     world.link(world.port("gpu1"), "mtu", str(OLD))  # keeps the first one busy: it probes several times
     first = world.start("gpu1", **world.mgmt("gpu1"))
-    world.wait(lambda: world.armed("gpu1"), 30, "nothing was armed")
+    world.wait(lambda: world.armed("gpu1"), 90, "nothing was armed")
     second = world.run("gpu1", **world.mgmt("gpu1"))
     assert second.rc != 0
     assert outcome(second) == "refused", second.output

@@ -33,7 +33,7 @@ def rewrite(site: Site, status: str, age_seconds: int) -> None:
         "metadata": {"labels": {"status": status, "modifiedAt": str(int(time.time() - age_seconds))}},
         "data": {"release": packed},
     }
-    site.api("patch", "secret", name, "-n", "kube-system", "--type", "merge", "-p", json.dumps(patch))
+    site.api("patch", "secret", name, "-n", "kube-system", "--type=merge", "--patch-file=/dev/stdin", data=patch)
 
 
 def test_failed_release_is_recovered(site: Site) -> None:
@@ -80,3 +80,17 @@ def test_another_runs_lease_is_respected(site: Site) -> None:
         assert "another-run" in run.output
     finally:
         site.api("delete", "lease", "aicluster-zerotrust", "-n", "kube-system")
+
+
+def test_drift_behind_the_release_is_repaired(site: Site) -> None:
+    """Another hand changes cilium-config; the release's record says deployed and its values are equal."""
+    patch = {"data": {"enable-wireguard": "false"}}
+    site.api("patch", "configmap", "cilium-config", "-n", "kube-system", "--type", "merge", "-p", json.dumps(patch))
+    before = site.play("verify")
+    assert before.rc != 0, before.output
+    assert [root["code"] for root in site.roots()] == ["ZT409"], site.roots()
+    run = site.play("site")
+    assert run.rc == 0, run.output
+    again = site.play("site")
+    assert again.rc == 0, again.output
+    assert not any(again.changed.values()), again.output

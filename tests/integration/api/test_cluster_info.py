@@ -62,7 +62,7 @@ def test_pages_through_600_cilium_nodes(cluster: t.Any, module: Call) -> None:
         assert pages == [500, 100]
         began = time.monotonic()
         nodes = module(cluster_info.main, kubeconfig=cluster.kubeconfig).data["cluster"]["cilium"]["nodes"]
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 40
         assert [entry["name"] for entry in nodes] == [f"n{number:03d}" for number in range(600)]
         assert nodes[501] == {
             "name": "n501",

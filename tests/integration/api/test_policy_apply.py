@@ -263,7 +263,7 @@ def test_a_thousand_policies_in_seconds(cluster: t.Any, apply: Call) -> None:
     again = time.monotonic() - began
     assert len(apply([], allow_prune=True).data["pruned"]) == 1000
     # 4.0 s and 0.3 s on a quiet machine of 2 cores; the limits only catch a return to one request after another.
-    assert (first < 40, again < 5) == (True, True), (first, again)
+    assert (first < 120, again < 30) == (True, True), (first, again)
 
 
 # The Lease ---------------------------------------------------------------------------------------------------------

@@ -76,14 +76,14 @@ class Namespace:
             stderr=subprocess.PIPE,
         )
         self.processes.append(process)
-        for _attempt in range(100):
+        for _attempt in range(600):
             if (self.sockets / f"{device}.sock").exists():
                 return
             if process.poll() is not None:
                 assert process.stderr is not None
                 raise AssertionError(f"wireguard-go ended: {process.stderr.read().decode()}")
             time.sleep(0.05)
-        raise AssertionError("wireguard-go made no socket within 5 s")
+        raise AssertionError("wireguard-go made no socket within 30 s")
 
     def close(self) -> None:
         for process in self.processes:

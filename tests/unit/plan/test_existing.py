@@ -189,7 +189,6 @@ def test_decisions() -> None:
         ({"release": {"values": {"debug": True}}}, "values differ"),
         ({"cilium": {"config": {"enable-wireguard": "false"}}}, "behind the release: enable-wireguard"),
         ({"cilium": {"config": {"added-by-hand": "x"}}}, "added-by-hand"),
-        ({"cilium": {"daemonset": {"current": False}}}, "not all agents"),
         ({"cilium": {"daemonset": None}}, "DaemonSet is missing"),
     ],
 )
@@ -198,3 +197,22 @@ def test_unchanged_means_unchanged_in_effect(change: dict[str, t.Any], words: st
     reasons = existing.changes(factory.intent(), found, _values())
     assert len(reasons) == 1
     assert words in reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "action"),
+    [
+        ({}, "none"),
+        # Agents that roll out, or a Node that is down for weeks, are nothing that Helm would cure.
+        ({"cilium": {"daemonset": {"current": False}}}, "none"),
+        ({"release": {"chart_version": "1.20.0"}}, "upgrade"),
+        ({"release": {"status": "failed"}}, "recover"),
+        # The Helm module compares chart and values only, and would say unchanged.
+        ({"cilium": {"config": {"enable-wireguard": "false"}}}, "recover"),
+        ({"cilium": {"daemonset": None}}, "recover"),
+    ],
+)
+def test_drift_puts_the_record_aside(change: dict[str, t.Any], action: str) -> None:
+    found = merge(factory.installed(_values()), change)
+    intent = factory.intent({"zerotrust_allow": ["agent_restart"]})
+    assert existing.decide(intent, found, _values()).name == action
