@@ -155,7 +155,7 @@ def _authorization(policy: model.Policy, policies: t.Sequence[model.Policy], opt
 
 def _rule(rule: model.Rule, namespace: str, options: Options, *, strict: bool, by_waypoint: bool) -> Json:
     found: Json = {}
-    sources = [_source(peer, rule, namespace, options, strict, by_waypoint) for peer in rule.peers]
+    sources = [_source(where, peer, rule, namespace, options, strict, by_waypoint) for where, peer in rule.placed()]
     if all(sources):
         found["from"] = [{"source": source} for source in sources]
     ports = _ports(rule)
@@ -173,13 +173,19 @@ def _rule(rule: model.Rule, namespace: str, options: Options, *, strict: bool, b
 
 
 def _source(
-    peer: model.Peer, rule: model.Rule, namespace: str, options: Options, strict: bool, by_waypoint: bool
+    path: str,
+    peer: model.Peer,
+    rule: model.Rule,
+    namespace: str,
+    options: Options,
+    strict: bool,
+    by_waypoint: bool,
 ) -> Json:
-    """What a peer is to Istio; {} is anybody."""
+    """What a peer (that stands at `path`) is to Istio; {} is anybody."""
     if isinstance(peer, model.Selector):
         if peer.labels:
             raise model.PolicyError(
-                rule.path,
+                f"{path}.labels",
                 dict(peer.labels),
                 "Istio knows a peer by namespace and service account, not by its labels",
                 "give the peers a service account of their own and name it",
@@ -190,7 +196,7 @@ def _source(
         return {"namespaces": [where]}
     if by_waypoint:
         raise model.PolicyError(
-            rule.path,
+            path,
             peer.name if isinstance(peer, model.Entity) else peer.cidr,
             "the waypoint sees connections of the mesh only, and the pods take no others",
             "name peers by namespace and service account",
@@ -198,13 +204,16 @@ def _source(
     if isinstance(peer, model.Entity):
         if peer.name != "all":
             raise model.PolicyError(
-                rule.path, peer.name, "Istio has no word for this entity", "name a namespace, a CIDR, or entity: all"
+                f"{path}.entity",
+                peer.name,
+                "Istio has no word for this entity",
+                "name a namespace, a CIDR, or entity: all",
             )
         return {"principals": ["*"]} if rule.authentication else {}
-    return _network(peer, rule, options, strict)
+    return _network(path, peer, rule, options, strict)
 
 
-def _network(peer: model.Network, rule: model.Rule, options: Options, strict: bool) -> Json:
+def _network(path: str, peer: model.Network, rule: model.Rule, options: Options, strict: bool) -> Json:
     """Addresses outside of the cluster: without those of the cluster, and without anybody who has an identity."""
     why = ""
     if rule.authentication:
@@ -215,7 +224,7 @@ def _network(peer: model.Network, rule: model.Rule, options: Options, strict: bo
         why = "Istio does not tell pods and nodes from other addresses, and the cluster's own are not known"
     if why:
         raise model.PolicyError(
-            rule.path,
+            f"{path}.cidr",
             peer.cidr,
             why,
             "set zerotrust_pod_cidrs and zerotrust_node_cidrs, or name peers by namespace and service account",
@@ -231,17 +240,18 @@ def _network(peer: model.Network, rule: model.Rule, options: Options, strict: bo
 def _ports(rule: model.Rule) -> list[str]:
     """Numbers as text; [] is every TCP port."""
     found: list[str] = []
+    where = "ports" if rule.path == "from" else f"{rule.path}.ports"
     for port in rule.ports:
         if port.protocol != "TCP":
             raise model.PolicyError(
-                rule.path, port.protocol, "ztunnel sees TCP only; it neither allows nor denies this", "remove the port"
+                where, port.protocol, "ztunnel sees TCP only; it neither allows nor denies this", "remove the port"
             )
         if not isinstance(port.port, int):
-            raise model.PolicyError(rule.path, port.port, "Istio knows ports by number only", "give the number")
+            raise model.PolicyError(where, port.port, "Istio knows ports by number only", "give the number")
         end = port.end or port.port
         if end - port.port >= MAX_RANGE and (port.port, end) != (1, 65535):
             raise model.PolicyError(
-                rule.path,
+                where,
                 f"{port.port}-{end}",
                 f"Istio has no port ranges, and {end - port.port + 1} ports are too many to write out",
                 f"give at most {MAX_RANGE} ports, or all",

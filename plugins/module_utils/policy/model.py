@@ -111,7 +111,7 @@ class Rule:
     """One permission: any of the peers, on any of the ports. Empty ports: all ports of all protocols.
 
     http: only requests that one of these matches; empty is any traffic. authentication: the peer must have proved
-    its identity. path: where in the document the rule stands, for errors of an engine.
+    its identity. path, peer_paths: where in the document the rule and its peers stand, for errors of an engine.
     """
 
     peers: tuple[Peer, ...]
@@ -119,6 +119,12 @@ class Rule:
     http: tuple[Http, ...] = ()
     authentication: bool = False
     path: str = dataclasses.field(default="", compare=False)
+    peer_paths: tuple[str, ...] = dataclasses.field(default=(), compare=False)
+
+    def placed(self) -> t.Iterator[tuple[str, Peer]]:
+        """Each peer with its place in the document, the rule's where it has none of its own."""
+        for index, item in enumerate(self.peers):
+            yield (self.peer_paths[index] if index < len(self.peer_paths) else self.path), item
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,9 +191,11 @@ def _rules(data: Data) -> Policy:
         path = f"allow[{index}]"
         entry = mapping(item, path)
         known(entry, (other, "ports", "http", "authentication"), path)
-        peers = tuple(peer(value, where, needs_namespace=wide) for where, value in one_or_many(entry, other, path))
+        given = one_or_many(entry, other, path)
+        peers = tuple(peer(value, where, needs_namespace=wide) for where, value in given)
         found = ports(entry, path)
-        rules.append(Rule(peers, found, http(entry, path, found), authentication(entry, path), path))
+        places = tuple(where for where, _ in given)
+        rules.append(Rule(peers, found, http(entry, path, found), authentication(entry, path), path, places))
     isolate = boolean(data.get("isolate", True), "isolate")
     for rule in rules:
         if rule.http and not isolate:

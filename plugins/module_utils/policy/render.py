@@ -121,11 +121,11 @@ def _parse(documents: t.Sequence[t.Any]) -> tuple[Accepted, list[Finding]]:
 def _trust_domain(policy: model.Policy, options: Options) -> None:
     """A SPIFFE id of another trust domain is none of this cluster's pods, whatever their names are."""
     for rule in (policy.ingress or ()) + (policy.egress or ()):
-        for peer in rule.peers:
+        for where, peer in rule.placed():
             domain = peer.trust_domain if isinstance(peer, model.Selector) else None
             if domain is not None and domain != options.trust_domain:
                 raise model.PolicyError(
-                    rule.path,
+                    f"{where}.spiffe_id",
                     f"spiffe://{domain}/...",
                     f"the SPIFFE id is of trust domain {domain}, this cluster's (zerotrust_trust_domain) is "
                     f"{options.trust_domain or 'not set'}",

@@ -109,6 +109,7 @@ def test_a_spiffe_id_is_namespace_and_service_account_of_this_trust_domain() -> 
         objects, findings = rendered(document, trust_domain=other)
         assert objects == []
         assert "trust domain td.example" in findings[0].message
+        assert findings[0].subject.name == "zerotrust_policies[0].allow[0].from.spiffe_id"
 
 
 def test_the_default_of_a_namespace_denies_both_directions() -> None:

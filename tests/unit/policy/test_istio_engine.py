@@ -171,16 +171,16 @@ def test_a_permission_is_added_only_to_what_is_isolated_already() -> None:
 
 
 REFUSED: list[tuple[Json, str, str]] = [
-    (allow({"from": {"labels": {"app": "front"}}}), "allow[0]", "not by its labels"),
-    (allow({"from": {"entity": "world"}}), "allow[0]", "no word for this entity"),
-    (allow({"from": {"entity": "cluster"}}), "allow[0]", "no word for this entity"),
-    (allow({"from": FRONT, "ports": [{"port": 53, "protocol": "UDP"}]}), "allow[0]", "TCP only"),
-    (allow({"from": FRONT, "ports": ["web"]}), "allow[0]", "by number"),
-    (allow({"from": FRONT, "ports": [{"port": 1, "end_port": 101}]}), "allow[0]", "no port ranges"),
+    (allow({"from": {"labels": {"app": "front"}}}), "allow[0].from.labels", "not by its labels"),
+    (allow({"from": {"entity": "world"}}), "allow[0].from.entity", "no word for this entity"),
+    (allow({"from": {"entity": "cluster"}}), "allow[0].from.entity", "no word for this entity"),
+    (allow({"from": FRONT, "ports": [{"port": 53, "protocol": "UDP"}]}), "allow[0].ports", "TCP only"),
+    (allow({"from": FRONT, "ports": ["web"]}), "allow[0].ports", "by number"),
+    (allow({"from": FRONT, "ports": [{"port": 1, "end_port": 101}]}), "allow[0].ports", "no port ranges"),
     (allow({"from": FRONT, "ports": [80], "http": [{"path": "/"}]}), "allow[0].http", "no waypoint"),
     (
         allow({"from": {"cidr": "10.0.0.0/8"}, "authentication": "required"}),
-        "allow[0]",
+        "allow[0].from.cidr",
         "no identity to prove",
     ),
     (allow(to={"service_account": "x"}), "to.service_account", "by labels only"),
