@@ -291,9 +291,12 @@ def run_lanes(queues: list[list[Part]]) -> list[Part]:
                     said = time.monotonic()
                     say("running: " + ", ".join(f"{part.name} ({said - part.begun:.0f} s)" for part in running))
                 time.sleep(0.2)
-        finally:
+        except BaseException:
             # Each of them gives its own processes their time, and takes a laboratory down.
             end([part.process for part in running if part.process is not None], 3 * GRACE_SECONDS)
+            for part in running:
+                part.finish()
+            raise
     return sorted(everything, key=lambda part: TIERS.index(part.tier))
 
 

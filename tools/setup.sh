@@ -57,7 +57,10 @@ need_packages() {
 packages=""
 for what in "$@"; do
     case "$what" in
-        lab) packages="$packages $lab_packages" ;;
+        lab)
+            [ "$(id -u)" = 0 ] || stop "the laboratory needs root (bridges, containers): run make with sudo."
+            packages="$packages $lab_packages"
+            ;;
         test) packages="$packages $test_packages" ;;
         *) stop "unknown argument $what; known: lab test." ;;
     esac

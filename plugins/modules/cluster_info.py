@@ -13,7 +13,7 @@ version_added: 0.1.0
 description:
   - Reads in one call, with few paged requests, what plan and verdict need to know of a cluster. Nodes, Cilium,
     its Helm release, other owners of the CNI, kube-proxy, the run's Lease and the caller's permissions.
-  - Changes nothing. A part that cannot be read is named in RV(cluster.read_errors); only a cluster that cannot be
+  - Changes nothing. A part that cannot be read is named in C(read_errors); only a cluster that cannot be
     reached at all, or does not accept the credentials, fails the task.
 extends_documentation_fragment: [aicluster.zerotrust.kubernetes]
 attributes:

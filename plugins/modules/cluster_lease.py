@@ -13,7 +13,7 @@ version_added: 0.1.0
 description:
   - Takes, renews or gives back the Lease C(aicluster-zerotrust) in C(kube-system).
   - A Lease that another run holds and that has not expired is refused (ZT623). An expired one is taken over.
-  - RV(changed) is always false. The Lease is a run's bookkeeping and not the cluster's configuration; a run that
+  - C(changed) is always false. The Lease is a run's bookkeeping and not the cluster's configuration; a run that
     changes nothing else must be able to say so.
 extends_documentation_fragment: [aicluster.zerotrust.kubernetes]
 attributes:

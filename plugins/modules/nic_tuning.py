@@ -86,7 +86,7 @@ options:
     type: str
     default: it was asked for
 author:
-  - aicluster.zerotrust contributors
+  - aicluster.zerotrust contributors (!UNKNOWN)
 """
 
 EXAMPLES = r"""

@@ -35,7 +35,7 @@ attributes:
     description: It plans and writes its report, as without check mode.
     support: full
 author:
-  - aicluster.zerotrust contributors
+  - aicluster.zerotrust contributors (!UNKNOWN)
 """
 
 EXAMPLES = r"""

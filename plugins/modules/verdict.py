@@ -37,7 +37,7 @@ attributes:
     support: full
     description: Reads, judges and writes the report as without check mode; nothing on hosts or cluster is changed.
 author:
-  - aicluster.zerotrust contributors
+  - aicluster.zerotrust contributors (!UNKNOWN)
 """
 
 EXAMPLES = r"""

@@ -348,7 +348,7 @@ _TABLE = (
     Code(
         "ZT416",
         "wireguard-userspace",
-        "warn",
+        "fail",
         "The WireGuard device is a userspace process",
         "wireguard-go or another implementation serves the device, not the kernel; Cilium itself never does that.",
         "Expected on the laboratory only; elsewhere find out who made the device.",
@@ -453,8 +453,8 @@ _TABLE = (
         "ZT612",
         "native-routing-without-cidr",
         "blocker",
-        "Native routing needs the pod CIDRs",
-        "ipv4NativeRoutingCIDR decides what is not masqueraded.",
+        "Native routing and a cluster pool need the pod CIDRs",
+        "ipv4NativeRoutingCIDR decides what is not masqueraded; without a pool of its own the chart takes 10.0.0.0/8.",
         "Set zerotrust_pod_cidrs.",
     ),
     Code(

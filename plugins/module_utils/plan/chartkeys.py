@@ -9,8 +9,6 @@ import difflib
 import re
 import typing as t
 
-import yaml
-
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.findings.finding import Finding, Subject
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan.cilium import OWNED
 
@@ -44,8 +42,13 @@ class ChartKeys:
     """Keys of a chart: those of values.yaml, and those that stand there as a comment ("# hostNamespaceOnly: false")."""
 
     def __init__(self, values_yaml: str) -> None:
-        """Raises yaml.YAMLError or ValueError where the text is no values.yaml."""
-        tree = yaml.safe_load(values_yaml)
+        """Raises ValueError where the text is no values.yaml."""
+        import yaml  # only here: module_utils must be importable without it
+
+        try:
+            tree = yaml.safe_load(values_yaml)
+        except yaml.YAMLError as error:
+            raise ValueError(str(error)) from error
         if not isinstance(tree, dict):
             raise ValueError("values.yaml holds no mapping")
         self._tree: dict[str, t.Any] = tree

@@ -75,6 +75,8 @@ def render(
         values["ipam"]["operator"] = {key: cidrs for key, cidrs in operator.items() if cidrs}
     if v6:
         values["ipv6"] = {"enabled": True}
+        if not v4:
+            values["ipv4"] = {"enabled": False}
     if node_count == 1:
         # Two replicas of the operator never fit on one node (host ports).
         values["operator"]["replicas"] = 1

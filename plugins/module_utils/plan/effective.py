@@ -16,13 +16,15 @@ from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.model i
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan import existing
 
 
-def effective(intent: Intent, cluster: t.Mapping[str, t.Any], mode: str) -> Intent:
+def effective(intent: Intent, cluster: t.Mapping[str, t.Any], mode: str, *, bare: bool = False) -> Intent:
     """The effective intent for a mode (preflight, site, verify).
+
+    bare: no host names its interfaces, so that site would not run: then a preflight describes the Cilium that is there.
 
     A running Cilium's IPsec or Geneve stays what it is in the text ("ipsec", "geneve"): it is observed, not planned.
     """
     config = existing.part(cluster).get("config") or {}
-    cni = intent.cni or _cni(cluster, mode)
+    cni = intent.cni or _cni(cluster, mode, bare)
     described = mode == "verify" or cni == "existing"
     seen = config if config else {}
     changes: dict[str, t.Any] = {
@@ -49,12 +51,12 @@ def effective(intent: Intent, cluster: t.Mapping[str, t.Any], mode: str) -> Inte
     return dataclasses.replace(intent, **changes)
 
 
-def _cni(cluster: t.Mapping[str, t.Any], mode: str) -> str:
+def _cni(cluster: t.Mapping[str, t.Any], mode: str, bare: bool) -> str:
     if mode == "site":
         return "cilium"
     release = cluster.get("release")
     nothing = not existing.has_cilium(cluster) and not existing.foreign_cni(cluster)
-    return "cilium" if nothing or existing.is_ours(release) else "existing"
+    return "cilium" if nothing or (existing.is_ours(release) and not bare) else "existing"
 
 
 def _encryption(config: t.Mapping[str, t.Any], described: bool) -> str:

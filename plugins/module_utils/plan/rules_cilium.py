@@ -90,6 +90,13 @@ def _native_needs_cidr(case: Case) -> t.Iterator[Finding]:
         yield _variable("ZT612", "zerotrust_pod_cidrs", message, given, "one CIDR per family")
 
 
+def _pool_needs_cidr(case: Case) -> t.Iterator[Finding]:
+    # The chart's default pool is 10.0.0.0/8, in which most node networks lie.
+    if case.intent.cilium.ipam_mode == "cluster-pool" and not case.intent.pod_cidrs:
+        message = "cilium_ipam_mode is cluster-pool and zerotrust_pod_cidrs is unset; the chart would take 10.0.0.0/8"
+        yield _variable("ZT612", "zerotrust_pod_cidrs", message, None, "the pool's CIDRs")
+
+
 def _kube_proxy_needs_api(case: Case) -> t.Iterator[Finding]:
     if case.intent.cilium.kube_proxy_replacement and not case.text("k8sServiceHost"):
         message = "cilium_kube_proxy_replacement is true and cilium_k8s_service_host is unset"
@@ -173,6 +180,7 @@ RULES: tuple[t.Callable[[Case], t.Iterator[Finding]], ...] = (
     _drop_needs_encryption,
     _strict_egress,
     _native_needs_cidr,
+    _pool_needs_cidr,
     _kube_proxy_needs_api,
     _big_tcp,
     _netkit,

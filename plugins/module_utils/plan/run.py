@@ -13,8 +13,6 @@ import ipaddress
 import re
 import typing as t
 
-import yaml
-
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.findings.finding import (
     Finding,
     Subject,
@@ -103,7 +101,8 @@ def fingerprint(document: t.Mapping[str, t.Any]) -> str:
 def build_plan(inputs: Inputs) -> Plan:
     """The plan of a run. Nothing is planned while a blocker is open: then all actions are none."""
     cluster = inputs.cluster
-    intent = effective(inputs.intent, cluster, inputs.mode)
+    bare = not any(host.intent.interfaces for host in inputs.hosts)
+    intent = effective(inputs.intent, cluster, inputs.mode, bare=bare)
     nodes = {str(node["name"]): node for node in cluster.get("nodes") or []}
     matched, match_findings = matching.match(inputs.hosts, list(nodes.values()), cluster_checks.label(cluster))
     node_of = {host.name: nodes.get(matched.node_of(host.name) or "") for host in inputs.hosts}
@@ -239,6 +238,8 @@ def node_network(
 
 def diff(plan: Plan, cluster: t.Mapping[str, t.Any]) -> Json:
     """{"before", "after"} as YAML text of what would change: Cilium's version and values, MTUs. Equal when nothing."""
+    import yaml  # only here: module_utils must be importable without it
+
     part = plan.document["cilium"]
     before: Json = {}
     after: Json = {}
@@ -397,7 +398,7 @@ def _chart_keys(inputs: Inputs, intent: Intent) -> list[Finding]:
     if chart.get("values_yaml"):
         try:
             keys = chartkeys.ChartKeys(chart["values_yaml"])
-        except (yaml.YAMLError, ValueError):
+        except ValueError:
             keys = None
     return chartkeys.check(intent.cilium.values, keys, intent.cilium.version)
 

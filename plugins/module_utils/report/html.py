@@ -12,8 +12,6 @@ import json
 import pathlib
 import typing as t
 
-import jinja2
-
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.findings.registry import CODES
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.report.summary import consequences, deciding, roots
 
@@ -25,6 +23,8 @@ STATES = {"pass": ("✓", "Pass"), "fail": ("✕", "Fail"), "unknown": ("?", "Un
 
 def render(report: Data) -> str:
     """The page as text. report: the dict of build() or build_refusal()."""
+    import jinja2  # only here: module_utils must be importable without it
+
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

@@ -42,15 +42,18 @@ def judge(findings: t.Sequence[Finding], pairs: t.Sequence[Data], *, scope: str,
     failed = sum(root.state == "open" for root in deciding)
     unknown = sum(root.state == "unknown" for root in deciding)
     open_pairs = [pair for pair in pairs if pair["verdict"] in ("failed", "unknown")]
+    # Whether somebody accepted that pairs are as they are; an accepted kernel option says nothing of them.
+    pardoned = any(root.state == "accepted" and root.code.startswith("ZT4") and root.code != "ZT416" for root in roots)
+    nothing = encryption != "none" and bool(pairs) and all(pair["verdict"] == "excluded" for pair in pairs)
     if failed:
         state, text = "fail", f"fail: {_count(failed, 'finding')}"
         text += f", {unknown} unknown" if unknown else ""
-    elif unknown or (open_pairs and not accepted):
-        # The second half is a safety net: a pair that is not proved and that no finding accounts for is no pass.
+    elif unknown or (open_pairs and not pardoned) or nothing:
+        # Beyond the findings this is a safety net: a pair that is not proved and that no accepted finding accounts
+        # for is no pass, nor is a cluster of which no pair was judged.
         state = "unknown"
-        text = (
-            f"unknown: {_count(unknown, 'thing') if unknown else _count(len(open_pairs), 'pair')} could not be judged"
-        )
+        what = _count(unknown, "thing") if unknown else _count(len(open_pairs), "pair")
+        text = f"unknown: {what} could not be judged" if unknown or open_pairs else "unknown: no pair was judged"
     elif encryption == "none":
         state, text = "pass", "no encryption is intended: nothing to prove, traffic between nodes is in clear"
     else:

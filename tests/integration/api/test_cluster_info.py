@@ -71,6 +71,7 @@ def test_pages_through_600_cilium_nodes(cluster: t.Any, module: Call) -> None:
             "pod_cidrs": ["10.102.1.0/24"],
             "wg_pub_key": "key501",
             "encryption_key": 255,
+            "stand_in": False,
         }
     finally:
         cluster.client.request("DELETE", path)

@@ -73,6 +73,9 @@ def test_devices_are_explicit_and_mtu_is_never_set() -> None:
             False,
         ),
         ({}, "ipam", {"mode": "kubernetes"}),
+        ({}, "ipv4", None),
+        ({"zerotrust_pod_cidrs": ["10.244.0.0/16", "fd00:1::/48"]}, "ipv4", None),
+        ({"zerotrust_pod_cidrs": ["fd00:1::/48"]}, "ipv4.enabled", False),
         (
             {"cilium_ipam_mode": "cluster-pool"},
             "ipam.operator",

@@ -63,6 +63,12 @@ CASES: list[tuple[str, dict[str, t.Any], dict[str, t.Any], list[tuple[str, str, 
         _blocker("ZT611"),
     ),
     (
+        "cluster pool without CIDR",
+        {"cilium_ipam_mode": "cluster-pool", "zerotrust_pod_cidrs": None},
+        {},
+        _blocker("ZT612"),
+    ),
+    (
         "native without CIDR",
         {"zerotrust_routing": "native", "zerotrust_pod_cidrs": None},
         {},

@@ -230,6 +230,17 @@ def test_preflight_of_somebody_elses_cilium_is_harmless_and_takes_its_values() -
     assert made.actions()["cilium"] == "none"
 
 
+def test_preflight_with_an_inventory_that_says_nothing_describes_our_own_cilium() -> None:
+    ours = plan(
+        intent(zerotrust_cluster_name="gpu", cilium_kube_proxy_replacement=True, cilium_k8s_service_host="10.0.0.9")
+    ).document["cilium"]["values"]
+    found = {**factory.installed(ours), "kube_proxy": {"present": False, "object": None}}
+    hosts = [host(number, intent_interfaces=()) for number in (1, 2)]
+    made = plan(intent(**dict.fromkeys(factory.BASE)), mode="preflight", hosts=hosts, found=found, helm=None)
+    assert _blockers(made) == []
+    assert made.document["intent"]["cni"] == "existing"
+
+
 def test_verify_uses_the_running_versions_overhead() -> None:
     running = factory.installed(plan().document["cilium"]["values"], app_version="1.19.4", chart_version="1.19.4")
     made = plan(intent(cilium_version="1.20.2"), mode="verify", found=running)

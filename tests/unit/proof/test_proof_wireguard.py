@@ -250,7 +250,7 @@ def test_userspace_is_a_note_per_host() -> None:
     lab = healthy(2)
     lab.wireguard("n1")["implementation"] = "userspace"
     findings, pairs = prove(*lab.args())
-    assert [(f.code, f.severity, str(f.subject)) for f in findings] == [("ZT416", "warn", "host rack-n1")]
+    assert [(f.code, f.severity, str(f.subject)) for f in findings] == [("ZT416", "fail", "host rack-n1")]
     assert {pair["verdict"] for pair in pairs} == {"proved"}
 
 

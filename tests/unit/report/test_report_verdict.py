@@ -28,6 +28,7 @@ def accept(code: str, subject: str, until: str = "2027-01-01") -> dict[str, str]
 
 
 PAIR = {"from": "a", "to": "b", "verdict": "failed"}
+OUT = {"from": "a", "to": "b", "verdict": "excluded"}
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,12 @@ PAIR = {"from": "a", "to": "b", "verdict": "failed"}
         ([finding("ZT412", state="unknown"), finding("ZT407")], [], "fail"),
         ([finding("ZT407", state="accepted")], [PAIR], "pass"),
         ([], [PAIR], "unknown"),
+        # An accepted kernel option or userspace device accounts for no pair.
+        ([finding("ZT102", state="accepted")], [PAIR], "unknown"),
+        ([finding("ZT416", state="accepted")], [PAIR], "unknown"),
+        # All Nodes but one in maintenance: nothing was judged.
+        ([], [OUT], "unknown"),
+        ([], [OUT, {**PAIR, "verdict": "proved"}], "pass"),
         ([finding("ZT406", caused_by="nowhere")], [], "fail"),
     ],
 )
