@@ -39,6 +39,7 @@ from ansible_collections.aicluster.zerotrust.plugins.module_utils.node.interpret
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan import run as planning
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan.hosts import HostState
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.policy import load as policy_files
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.policy import options as policy_options
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.policy.render import render as render_policies
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.report.build import build_refusal
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.report.files import link_latest, write_report
@@ -88,6 +89,7 @@ class ActionModule(ActionBase):
                     policies,
                     set_name=intent.mtls_policy.set_name,
                     cluster_name=planning.policy_label(intent, cluster),
+                    options=policy_options.from_intent(intent),
                 )
                 plan = planning.build_plan(
                     planning.Inputs(
