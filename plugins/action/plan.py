@@ -71,7 +71,7 @@ class ActionModule(ActionBase):
         intent, findings = self._intent()
         names = self._all_hosts()
         host_intents, host_findings = self._host_intents(names)
-        findings += host_findings
+        findings += host_findings + self._one_intent(names)
         policies, policy_findings = _policies(intent)
         findings += policy_findings
         plan = planning.refused(intent, mode, findings, now)
@@ -181,8 +181,31 @@ class ActionModule(ActionBase):
             except AnsibleError as error:
                 message = f"{name} cannot be evaluated: {error}"
                 findings.append(Finding("ZT901", Subject("variable", name), message, source="variables"))
-        intent, parsed = parse(variables, extra_vars=load_extra_vars(self._loader))
+        extra = load_extra_vars(self._loader)
+        intent, parsed = parse(variables, extra_vars=extra)
+        if "zerotrust_hosts" in self._vars and "zerotrust_hosts" not in extra:
+            message = "zerotrust_hosts is set in the inventory, where no play can see it"
+            remedy = "Give it with -e zerotrust_hosts=..., or use the groups kube_control_plane and kube_node."
+            subject = Subject("variable", "zerotrust_hosts")
+            findings.append(Finding("ZT901", subject, message, remedy=remedy, source="variables"))
         return intent, findings + parsed
+
+    def _one_intent(self, names: list[str]) -> list[Finding]:
+        """The intent is one for the cluster: of values that differ by host the first would win in silence."""
+        hostvars = self._vars["hostvars"]
+        findings = []
+        known = [name for name in names if name in hostvars]
+        raw = {name: hostvars.raw_get(name) for name in known}
+        for variable in sorted(by_scope("intent")):
+            values = {name: canonical(plain(raw[name].get(variable))) for name in known}
+            other = next((name for name in known if values[name] != values[known[0]]), None)
+            if other is None:
+                continue
+            message = f"{variable} is {values[known[0]]} on {known[0]} and {values[other]} on {other}"
+            remedy = f"Set {variable} once for all hosts, in group_vars/all.yml."
+            subject = Subject("variable", variable)
+            findings.append(Finding("ZT901", subject, message, remedy=remedy, source="variables"))
+        return findings
 
     def _host_intents(self, names: list[str]) -> tuple[dict[str, HostIntent], list[Finding]]:
         intents: dict[str, HostIntent] = {}

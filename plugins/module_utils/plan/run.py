@@ -171,6 +171,8 @@ def build_plan(inputs: Inputs) -> Plan:
         "cluster": {"name": intent.cluster_name, "uid": cluster.get("uid")},
         "versions": dict(inputs.versions),
         "intent": intent.to_dict(),
+        # What the inventory left open and the cluster or a default answered: a verdict must not call that intended.
+        "unset": sorted(name for name, value in inputs.intent.to_dict().items() if value is None),
         "hosts": matched.hosts,
         "unmatched_nodes": matched.unmatched,
         "mtu": budget,

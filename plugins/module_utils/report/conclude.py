@@ -43,7 +43,8 @@ def conclude(evidence: Data, plan: Data, today: datetime.date) -> dict[str, t.An
     scope = verdict.scope_of(intent, wanted, len(nodes), pairs, hosts, rows)
     if any(node.get("stand_in") for node in (cluster.get("cilium") or {}).get("nodes") or []):
         scope += "; the Cilium agents are the laboratory's stand-in"
-    judged = verdict.judge(findings, pairs, scope=scope, encryption=wanted)
+    stated = "transport_encryption" not in (plan.get("unset") or [])
+    judged = verdict.judge(findings, pairs, scope=scope, encryption=wanted, intended=stated)
     return build.build(evidence, plan, findings, pairs, rows, judged)
 
 

@@ -34,8 +34,14 @@ def root_findings(findings: t.Sequence[Finding]) -> list[Finding]:
     return [finding for finding in findings if finding.caused_by not in ids]
 
 
-def judge(findings: t.Sequence[Finding], pairs: t.Sequence[Data], *, scope: str, encryption: str) -> Verdict:
-    """Roots decide. encryption is what is intended ("wireguard", "none", ..): with none, a pass says so."""
+def judge(
+    findings: t.Sequence[Finding], pairs: t.Sequence[Data], *, scope: str, encryption: str, intended: bool = True
+) -> Verdict:
+    """Roots decide. encryption is what is intended ("wireguard", "none", ..): with none, a pass says so.
+
+    intended: whether the inventory says it; where only the cluster does, "none" is no pass, or a nightly verify would
+    not notice that encryption was switched off.
+    """
     roots = root_findings(findings)
     accepted = sum(root.state == "accepted" for root in roots)
     deciding = [root for root in roots if root.severity in DECIDING]
@@ -54,6 +60,12 @@ def judge(findings: t.Sequence[Finding], pairs: t.Sequence[Data], *, scope: str,
         state = "unknown"
         what = _count(unknown, "thing") if unknown else _count(len(open_pairs), "pair")
         text = f"unknown: {what} could not be judged" if unknown or open_pairs else "unknown: no pair was judged"
+    elif encryption == "none" and not intended:
+        state = "unknown"
+        text = (
+            "unknown: nothing encrypts between the nodes, and the inventory does not say whether it should "
+            "(set zerotrust_transport_encryption to wireguard or none)"
+        )
     elif encryption == "none":
         state, text = "pass", "no encryption is intended: nothing to prove, traffic between nodes is in clear"
     else:
