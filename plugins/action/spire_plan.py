@@ -60,13 +60,13 @@ class ActionModule(ActionBase):
                 "drop_in": render.token_drop_in(f"{folder}/spire-agent"),
             },
             "aliases": hosts if found.node_attestation == "x509pop" else [],
-            "allow_prune": "prune" in (load_extra_vars(self._loader).get("zerotrust_allow") or []),
+            "allow_prune": "prune" in ((task_vars or {}).get("zerotrust_allow") or []),
         }
 
     def _consent(self, variables: t.Mapping[str, t.Any]) -> list[Problem]:
-        """Consent is for one run: it counts only as an extra variable, and elsewhere it is a mistake."""
+        """Consent is for one run: only an extra variable may give it, except on a laboratory."""
         allowed = variables.get("zerotrust_allow")
-        if not allowed or "zerotrust_allow" in load_extra_vars(self._loader):
+        if not allowed or variables.get("zerotrust_lab") is True or "zerotrust_allow" in load_extra_vars(self._loader):
             return []
         remedy = "consent to what disrupts is given by extra variables (-e) or a survey, for one run"
         return [Problem("zerotrust_allow", allowed, remedy)]
