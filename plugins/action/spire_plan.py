@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from ansible.plugins.action import ActionBase
@@ -32,6 +33,7 @@ class ActionModule(ActionBase):
         found, problems = settings.parse(variables, given["servers"], hosts)
         problems += self._consent(task_vars or {})
         set_name = str(variables.get("spire_entry_set"))
+        problems += _missing_programs(variables)
         reason = entries.set_problem(set_name)
         if reason:
             problems.append(Problem("spire_entry_set", set_name, reason))
@@ -70,3 +72,14 @@ class ActionModule(ActionBase):
             return []
         remedy = "consent to what disrupts is given by extra variables (-e) or a survey, for one run"
         return [Problem("zerotrust_allow", allowed, remedy)]
+
+
+def _missing_programs(variables: t.Mapping[str, t.Any]) -> list[Problem]:
+    """Local programs that are not there, before any host is touched; their digest is checked while they are copied."""
+    names = ("spire_server_binary", "spire_agent_binary")
+    local = {name: str(variables.get(name) or "") for name in names}
+    return [
+        Problem(name, path, "there is no such file on the controller")
+        for name, path in local.items()
+        if path.startswith("/") and not os.path.isfile(path)
+    ]

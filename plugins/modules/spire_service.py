@@ -54,7 +54,7 @@ options:
     type: str
     default: ""
   bundle:
-    description: Trust bundle in PEM, for an agent. Empty leaves the present one.
+    description: Trust bundle in PEM, for an agent. It is written only for an agent that has not attested yet.
     type: str
     default: ""
   join_token:
@@ -94,8 +94,8 @@ reasons:
   type: list
   elements: str
 validated:
-  description: Whether SPIRE has validated the configuration; false where it did not differ, or the binary is missing in
-    check mode.
+  description: Whether SPIRE has validated the configuration; false where nothing is to be restarted, and in check
+    mode where the binary or the certificate is not there yet.
   returned: always
   type: bool
 healthy_after:
@@ -114,14 +114,16 @@ from ansible_collections.aicluster.zerotrust.plugins.module_utils.node import in
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.node.spire import service as services
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.node.spire.host import SpireError
 
+STORE = os.path.join(render.DATA["agent"], "agent-data.json")
+
 
 def wanted(given: dict[str, t.Any]) -> services.Service:
     component = given["component"]
     others = []
     if given["certificate"]:
         others.append(services.File(render.NODE_CERTIFICATE, given["certificate"], 0o644))
-    if given["bundle"]:
-        # Only an agent that has never attested reads it: a newer one is no reason for a restart.
+    if given["bundle"] and (given["join_token"] or not os.path.exists(STORE)):
+        # Only an agent that has not attested reads it; afterwards it keeps its own up to date, which changes often.
         others.append(services.File(render.BUNDLE, given["bundle"], 0o644, restart=False))
     return services.Service(
         component=component,
@@ -162,9 +164,11 @@ def main() -> t.NoReturn:
         result.update(changed=todo.changed, restarted=todo.restart, reasons=list(todo.reasons))
         if module._diff:
             result["diff"] = services.diff(todo)
-        if todo.restart and (os.path.exists(service.binary) or not module.check_mode):
-            services.validate(service)
-            result["validated"] = True
+        if module.check_mode and todo.restart:
+            ready = os.path.exists(service.binary) and services.in_place(service.others)
+            if ready:
+                services.validate(service)
+            result["validated"] = ready
         if not module.check_mode:
             begun = todo.changed
             result["healthy_after"] = services.apply(
@@ -173,9 +177,10 @@ def main() -> t.NoReturn:
                 token=given["join_token"],
                 token_path=render.TOKEN,
                 drop_in=given["drop_in"],
-                stale=os.path.join(render.DATA["agent"], "agent-data.json"),
+                stale=STORE,
                 wait=given["wait_seconds"],
             )
+            result["validated"] = todo.restart
     except (SpireError, OSError) as error:
         module.fail_json(msg=str(error), **{**result, "changed": begun})
     module.exit_json(**result)

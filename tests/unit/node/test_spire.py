@@ -273,7 +273,7 @@ def test_a_unit_from_a_package_is_refused(systemd: Systemd, tmp_path: pathlib.Pa
 def test_a_configuration_that_spire_refuses_is_not_written(systemd: Systemd, tmp_path: pathlib.Path) -> None:
     systemd.valid = False
     one = agent(tmp_path)
-    with pytest.raises(SpireError, match="nothing was changed: unknown key"):
+    with pytest.raises(SpireError, match="the present one stays: unknown key"):
         service.validate(one)
     assert list(tmp_path.iterdir()) == []
 

@@ -86,6 +86,10 @@ def plan(service: Service, *, binary_changed: bool = False, token: bool = False)
     return Todo(differing, bool(reasons), enable, tuple(reasons))
 
 
+def in_place(files: t.Sequence[File]) -> bool:
+    return all(_same(file) for file in files)
+
+
 def _same(file: File) -> bool:
     try:
         mode = os.stat(file.path).st_mode & 0o7777
@@ -104,7 +108,10 @@ def _older_than_binary(service: Service) -> bool:
 
 
 def validate(service: Service) -> None:
-    """Let SPIRE itself check the configuration, from a file beside its later place."""
+    """Let SPIRE itself check the configuration, from a file beside its later place.
+
+    It opens the files that the configuration names, so certificates must be there before.
+    """
     folder = os.path.dirname(service.config.path)
     os.makedirs(folder, mode=0o755, exist_ok=True)
     handle, path = tempfile.mkstemp(dir=folder, prefix=".validate-")
@@ -116,16 +123,22 @@ def validate(service: Service) -> None:
         os.unlink(path)
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip())[-800:]
-        raise SpireError(f"spire-{service.component} refuses the configuration; nothing was changed: {said}")
+        raise SpireError(f"spire-{service.component} refuses the configuration, the present one stays: {said}")
 
 
 def apply(service: Service, todo: Todo, *, token: str, token_path: str, drop_in: str, stale: str, wait: float) -> float:
-    """Do what plan() found; returns the seconds until the service was healthy. validate() must have been passed.
+    """Do what plan() found; returns the seconds until the service was healthy.
+
+    Order: what the configuration names, SPIRE's own check of it, configuration and unit, restart.
 
     With a token: stale is the agent's store, which is removed, since an expired SVID in it cannot be renewed.
     """
-    for file, _old in todo.write:
-        write(file.path, file.text, file.mode)
+    for wave in (service.others, (service.config, service.unit)):
+        for file, _old in todo.write:
+            if file in wave:
+                write(file.path, file.text, file.mode)
+        if wave == service.others and todo.restart:
+            validate(service)
     extra = f"/run/systemd/system/{service.name}.d/join-token.conf"
     try:
         if token:
