@@ -275,10 +275,14 @@ def _identity(entry: Entry) -> tuple[str, str, tuple[str, ...]]:
 
 def prune_refusal(changes: Changes) -> str | None:
     """Why a prune needs consent: hosts' or workloads' entries would all go, or more than a fifth. Else None."""
-    kept = [*changes.kept, *(new for _old, new in changes.update)]
+    wanted = [*changes.kept, *changes.create, *(new for _old, new in changes.update)]
+    named = {(entry.parent_id, entry.spiffe_id) for entry in wanted}
+    # other selectors for the same identity make another entry, but nothing is lost
+    replaced = [entry for entry in changes.delete if (entry.parent_id, entry.spiffe_id) in named]
+    staying = [*changes.kept, *(new for _old, new in changes.update), *replaced]
     for what, alias in (("hosts", True), ("workloads", False)):
-        gone = sum(_is_alias(entry) == alias for entry in changes.delete)
-        stay = sum(_is_alias(entry) == alias for entry in kept)
+        gone = sum(_is_alias(entry) == alias for entry in changes.delete if entry not in replaced)
+        stay = sum(_is_alias(entry) == alias for entry in staying)
         if gone and not stay:
             return f"all {gone} entries of {what} in the set would be removed"
         if gone * 5 > gone + stay:

@@ -90,11 +90,11 @@ def test_secrets_are_for_their_owner_only(spire: World) -> None:
 
 
 def test_a_lost_ca_for_hosts_is_refused_and_not_made_anew(spire: World) -> None:
-    spire.on("cp1", "mv /etc/spire/node-ca /root/node-ca")
+    spire.on("cp1", "mv /etc/spire/node-ca /var/tmp/node-ca")
     try:
         run = spire.play()
         assert run.rc != 0
         assert "restore both from your backup" in run.output
         assert spire.on("cp1", "ls /etc/spire/node-ca", check=False).returncode != 0
     finally:
-        spire.on("cp1", "mv /root/node-ca /etc/spire/node-ca")
+        spire.on("cp1", "mv /var/tmp/node-ca /etc/spire/node-ca")

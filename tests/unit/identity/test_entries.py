@@ -156,6 +156,13 @@ def test_a_prune_of_hosts_is_counted_apart_from_one_of_workloads() -> None:
     assert refusal([*hosts, *work], []) is None
 
 
+def test_other_selectors_for_the_same_identity_need_no_consent() -> None:
+    old, new = parse(GOOD), parse({**GOOD, "selectors": ["systemd:id:other.service"]})
+    changes = entries.compare(new, old, "default")
+    assert (changes.create, changes.delete) == (new, old)
+    assert entries.prune_refusal(changes) is None
+
+
 def test_data_and_answer_of_the_server_are_the_same_entry() -> None:
     (entry,) = parse({**GOOD, "x509_svid_ttl": 60, "dns_names": ["b.example", "a.example"], "hint": "h"})
     data = entry.data()
