@@ -23,6 +23,7 @@ PACKAGES = [
     "iproute2",
     "ethtool",
     "openssh-server",
+    "openssl",
     "sudo",
     "wireguard-tools",
     "wireguard-go",

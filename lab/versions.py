@@ -16,13 +16,17 @@ CILIUM = "1.20.2"
 
 
 class Tool(t.NamedTuple):
-    """One module: its version, binaries {name: package}, -X values, and seconds of a cold build on two cores."""
+    """One module: its version, binaries {name: package}, -X values, and seconds of a cold build on two cores.
+
+    cgo lists the binaries that need a C compiler; they are linked statically, so that they run on any node's libc.
+    """
 
     name: str
     version: str
     binaries: dict[str, str]
     stamp: dict[str, str]
     seconds: int
+    cgo: tuple[str, ...] = ()
 
 
 _COMPONENT = "k8s.io/component-base/version"
@@ -65,4 +69,18 @@ TOOLS = (
     Tool("kwok", "0.8.0", {name: f"sigs.k8s.io/kwok/cmd/{name}" for name in ("kwok", "kwokctl")}, {}, 67),
 )
 
+# Built only when asked for (`python3 -m lab tools --with spire`): no command of the laboratory needs them.
+OPTIONAL = (
+    Tool(
+        "spire",
+        "1.15.3",
+        {name: f"github.com/spiffe/spire/cmd/{name}" for name in ("spire-server", "spire-agent")},
+        {"github.com/spiffe/spire/pkg/common/version.gittag": "1.15.3"},
+        600,
+        # SQLite of the server; the agent alike, since both then share what is compiled
+        cgo=("spire-server", "spire-agent"),
+    ),
+)
+
 BINARIES = {binary: tool for tool in TOOLS for binary in tool.binaries}
+ALL_BINARIES = {binary: tool for tool in TOOLS + OPTIONAL for binary in tool.binaries}

@@ -1,0 +1,82 @@
+# Copyright (c) 2026, aicluster.zerotrust contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A laboratory with SPIRE on its nodes. Skipped without root, and where SPIRE is not built (it takes ten minutes)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import typing as t
+
+import pytest
+from support.site import ROOT, Run, Site
+
+from lab import build
+from lab import state as lab_state
+
+NAME = "spireit"
+DOMAIN = "lab.example"
+PROGRAMS = ("spire-server", "spire-agent")
+ENTRIES = [
+    {"spiffe_id": f"spiffe://{DOMAIN}/trainer", "host": "gpu1", "selectors": ["systemd:id:trainer.service"]},
+    {"spiffe_id": f"spiffe://{DOMAIN}/storage", "host": "gpu2", "selectors": ["systemd:id:storage.service"]},
+]
+FETCH = "/usr/local/bin/spire-agent api fetch x509 -socketPath /run/spire-agent/api.sock -timeout 5s"
+
+
+class World:
+    """The laboratory, the playbook, and what runs on the nodes."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.nodes = {node["name"]: node for node in lab_state.need(site.name)["nodes"]}
+
+    def on(self, node: str, script: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """A shell script on a node, past SSH."""
+        argv = ["nsenter", "-a", "-t", str(self.nodes[node]["leader_pid"]), "sh", "-c", script]
+        return subprocess.run(argv, capture_output=True, text=True, check=check, timeout=120)
+
+    def play(self, *arguments: str, **extra: t.Any) -> Run:
+        given = {
+            "zerotrust_trust_domain": DOMAIN,
+            "spire_server_binary": str(build.cached("spire-server")),
+            "spire_agent_binary": str(build.cached("spire-agent")),
+            "spire_entries": ENTRIES,
+            "spire_ca_ttl": "6m",
+            "spire_svid_ttl": "1m",
+            "spire_jwt_svid_ttl": "1m",
+            **extra,
+        }
+        command = self.site.command("identity", *arguments, extra=given)
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.site.environment, capture_output=True, text=True, timeout=400, check=False
+        )
+        return Run(done.returncode, done.stdout + done.stderr)
+
+    def fetch(self, node: str, unit: str) -> subprocess.CompletedProcess[str]:
+        """What a unit of that name gets from the Workload API."""
+        return self.on(node, f"systemd-run --quiet --pipe --wait --collect --unit={unit} {FETCH}", check=False)
+
+    def svid(self, node: str, unit: str) -> dict[str, t.Any]:
+        """The SVID that a unit gets: its id, and the serial of its certificate."""
+        text = self.on(node, f"systemd-run --quiet --pipe --wait --collect --unit={unit} {FETCH} -output json").stdout
+        answer = json.loads(text)
+        (one,) = (answer if isinstance(answer, dict) else answer[0])["svids"]
+        return {"spiffe_id": one["spiffe_id"], "certificate": one["x509_svid"]}
+
+
+@pytest.fixture(scope="session")
+def world() -> t.Iterator[World]:
+    if os.geteuid() != 0:
+        pytest.skip("a laboratory needs root")
+    if not all(build.cached(name).exists() for name in PROGRAMS):
+        pytest.skip("SPIRE is not built: python3 -m lab tools --with spire")
+    site = Site(NAME)
+    site.lab("up", "--nodes", "2")
+    try:
+        yield World(site)
+    finally:
+        if not os.environ.get("ZEROTRUST_KEEP_LAB"):
+            site.lab("down")
