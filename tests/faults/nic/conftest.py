@@ -62,8 +62,9 @@ class Started:
 class World:
     """The laboratory, and what breaks it."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, masters: str) -> None:
         self.site = site
+        self.masters = masters
         self.state: dict[str, t.Any] = lab_state.need(site.name)
         self.nodes = {node["name"]: node for node in self.state["nodes"]}
 
@@ -109,7 +110,7 @@ class World:
         command = self.site.command("../tests/faults/nic/change", *arguments, extra=given)
         # An SSH master that an earlier run left open would hang: tests set MTUs under it, and its large segments
         # are then dropped in silence.
-        masters = tempfile.mkdtemp(prefix="ztcp")
+        masters = tempfile.mkdtemp(dir=self.masters)
         return Started(
             subprocess.Popen(
                 command,
@@ -156,7 +157,9 @@ def laboratory() -> t.Iterator[World]:
     site = Site(NAME)
     site.lab("up", "--nodes", "2")
     try:
-        yield World(site)
+        # Short: the path of a socket has at most 108 characters.
+        with tempfile.TemporaryDirectory(prefix="ztcp", ignore_cleanup_errors=True) as masters:
+            yield World(site, masters)
     finally:
         if not os.environ.get("ZEROTRUST_KEEP_LAB"):
             site.lab("down")
