@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 import typing as t
 
 import pytest
@@ -60,9 +61,18 @@ class World:
         return self.on(node, f"systemd-run --quiet --pipe --wait --collect --unit={unit} {FETCH}", check=False)
 
     def svid(self, node: str, unit: str) -> dict[str, t.Any]:
-        """The SVID that a unit gets: its id, and the serial of its certificate."""
-        text = self.on(node, f"systemd-run --quiet --pipe --wait --collect --unit={unit} {FETCH} -output json").stdout
-        answer = json.loads(text)
+        """The SVID that a unit gets: its id, and the serial of its certificate.
+
+        An agent learns of a new entry when it next asks its server (every five seconds), so a refusal is asked again.
+        """
+        command = f"systemd-run --quiet --pipe --wait --collect --unit={unit} {FETCH} -output json"
+        deadline = time.monotonic() + 60
+        done = self.on(node, command, check=False)
+        while done.returncode != 0 and time.monotonic() < deadline:
+            time.sleep(1)
+            done = self.on(node, command, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        answer = json.loads(done.stdout)
         (one,) = (answer if isinstance(answer, dict) else answer[0])["svids"]
         return {"spiffe_id": one["spiffe_id"], "certificate": one["x509_svid"]}
 
