@@ -19,16 +19,18 @@ from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent import 
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.reader import Reader, boolean, overlaps
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.variables import SHARED_PREFIXES, unknown_names
 
+STAGES = ("observe", "audit", "enforce")
+ISTIO_CHARTS = ("base", "istiod", "cni", "ztunnel")
+ISTIO_PLATFORMS = ("gke", "k3d", "k3s", "microk8s", "minikube", "openshift")
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 CONSENTS = ("link_reset", "agent_restart", "enforce", "adopt", "prune", "busy_hosts")
 MTU_LOW, MTU_HIGH = 1280, 65520
 
 # Values that the design names and this version does not do yet: refused, never half done.
 _NOT_YET: dict[str, dict[str, str]] = {
-    "zerotrust_engine": {"istio_ambient": "ZT624"},
     "zerotrust_transport_encryption": {"ipsec": "ZT624"},
     "zerotrust_routing": {"geneve": "ZT624"},
-    "zerotrust_workload_encryption": {"cilium_ztunnel": "ZT624", "istio_ambient": "ZT624"},
-    "zerotrust_identity": {"spire": "ZT501"},
+    "zerotrust_workload_encryption": {"cilium_ztunnel": "ZT624"},
 }
 
 
@@ -67,11 +69,37 @@ class CiliumIntent:
 
 
 @dataclasses.dataclass(frozen=True)
+class IstioIntent:
+    """The variables with the prefix istio_ambient_. Paths are on the host that talks to the API.
+
+    chart_dir has the folders base, istiod, cni and ztunnel and takes the place of chart_repo. hub and tag None leave
+    the charts' own images. gateway_api_crds None: they are there already. cacerts None: istiod keeps the CA that it
+    has. namespaces None: enrolment is left as it is. waypoints are Gateways of the user's own, by namespace.
+    """
+
+    version: str = "1.31.0"
+    chart_repo: str = "https://istio-release.storage.googleapis.com/charts"
+    chart_dir: str | None = None
+    namespace: str = "istio-system"
+    hub: str | None = None
+    tag: str | None = None
+    platform: str | None = None
+    gateway_api_crds: str | None = None
+    cacerts: str | None = None
+    namespaces: tuple[str, ...] | None = None
+    waypoints: dict[str, str] = dataclasses.field(default_factory=dict)
+    values: dict[str, dict[str, t.Any]] = dataclasses.field(default_factory=dict)
+    helm_binary: str = "helm"
+    timeout_seconds: int = 600
+
+
+@dataclasses.dataclass(frozen=True)
 class PolicyIntent:
-    """The variables with the prefix mtls_policy_."""
+    """The variables with the prefix mtls_policy_. stages holds the namespaces whose stage is not `stage`."""
 
     stage: str = "observe"
     set_name: str = "default"
+    stages: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +129,7 @@ class Intent:
     accept: tuple[dict[str, t.Any], ...] = ()
     lab: bool = False
     cilium: CiliumIntent = CiliumIntent()
+    istio_ambient: IstioIntent = IstioIntent()
     mtls_policy: PolicyIntent = PolicyIntent()
 
     def allows(self, consent: str) -> bool:
@@ -141,9 +170,9 @@ def parse(variables: t.Mapping[str, t.Any], *, extra_vars: t.Mapping[str, t.Any]
         cluster_name=_cluster_name(reader),
         cluster_uid=_uid(reader),
         cni=reader.choice("zerotrust_cni", ("cilium", "existing")),
-        engine=_built(reader, "zerotrust_engine", ("cilium",)),
+        engine=reader.choice("zerotrust_engine", ("cilium", "istio_ambient")),
         transport_encryption=_built(reader, "zerotrust_transport_encryption", ("wireguard", "none")),
-        workload_encryption=_built(reader, "zerotrust_workload_encryption", ("none",)),
+        workload_encryption=_built(reader, "zerotrust_workload_encryption", ("none", "istio_ambient")),
         drop_unencrypted=_drop(reader),
         routing=_built(reader, "zerotrust_routing", ("native", "vxlan")),
         pod_cidrs=pod,
@@ -151,7 +180,7 @@ def parse(variables: t.Mapping[str, t.Any], *, extra_vars: t.Mapping[str, t.Any]
         node_cidrs=node,
         node_network_mtu=reader.integer("zerotrust_node_network_mtu", MTU_LOW, MTU_HIGH),
         trust_domain=_trust_domain(reader),
-        identity=_built(reader, "zerotrust_identity", ("none",)),
+        identity=reader.choice("zerotrust_identity", ("spire", "none")),
         policy_files=reader.text("zerotrust_policy_files"),
         policies=tuple(reader.mappings("zerotrust_policies") or ()),
         maintenance=_maintenance(reader),
@@ -161,8 +190,10 @@ def parse(variables: t.Mapping[str, t.Any], *, extra_vars: t.Mapping[str, t.Any]
         accept=tuple(accept),
         lab=lab,
         cilium=_cilium(reader),
+        istio_ambient=_istio(reader),
         mtls_policy=_policy(reader),
     )
+    _workload(reader, intent)
     findings += reader.findings + accept_findings
     findings += _overlaps(
         {
@@ -389,13 +420,143 @@ def _chart_repo(reader: Reader, chart_ref: str) -> str | None:
     return reader.text("cilium_chart_repo", default)
 
 
+def _workload(reader: Reader, intent: Intent) -> None:
+    """Workload encryption is ztunnel's, so it comes with Istio's engine or not at all."""
+    name = "zerotrust_workload_encryption"
+    if intent.workload_encryption == "istio_ambient" and intent.engine != "istio_ambient":
+        reader.bad(
+            name,
+            "istio_ambient",
+            f"zerotrust_engine is {intent.engine or 'cilium'}, and ztunnel comes with the engine istio_ambient only",
+            remedy="Set zerotrust_engine to istio_ambient, or zerotrust_workload_encryption to none.",
+        )
+    if intent.workload_encryption == "none" and intent.engine == "istio_ambient":
+        reader.bad(
+            name,
+            "none",
+            "zerotrust_engine is istio_ambient, and ztunnel encrypts what it carries",
+            remedy="Remove the variable or set it to istio_ambient.",
+        )
+
+
+def _istio(reader: Reader) -> IstioIntent:
+    version = reader.text("istio_ambient_version", "1.31.0") or "1.31.0"
+    if not re.fullmatch(r"\d+\.\d+\.\d+(-[0-9A-Za-z.]+)?", version):
+        reader.bad(
+            "istio_ambient_version", version, "a version of three numbers is expected", remedy="Write it as 1.31.0."
+        )
+        version = "1.31.0"
+    default = IstioIntent()
+    return IstioIntent(
+        version=version,
+        chart_repo=reader.text("istio_ambient_chart_repo", default.chart_repo) or default.chart_repo,
+        chart_dir=_path(reader, "istio_ambient_chart_dir"),
+        namespace=_mesh_namespace(reader),
+        hub=reader.text("istio_ambient_hub"),
+        tag=reader.text("istio_ambient_tag"),
+        platform=reader.choice("istio_ambient_platform", ISTIO_PLATFORMS),
+        gateway_api_crds=_path(reader, "istio_ambient_gateway_api_crds"),
+        cacerts=_path(reader, "istio_ambient_cacerts"),
+        namespaces=_enrolled(reader),
+        waypoints=_waypoints(reader),
+        values=_istio_values(reader),
+        helm_binary=reader.text("istio_ambient_helm_binary", "helm") or "helm",
+        timeout_seconds=reader.integer("istio_ambient_timeout_seconds", 60, 3600) or 600,
+    )
+
+
+def _path(reader: Reader, name: str) -> str | None:
+    path = reader.text(name)
+    if path is not None and not path.startswith("/"):
+        remedy = "Write the absolute path on zerotrust_api_host."
+        reader.bad(name, path, "a relative path depends on where the play was started", remedy=remedy)
+        return None
+    return path
+
+
+def _no_namespace(reader: Reader, variable: str, names: t.Sequence[str]) -> bool:
+    """Whether Kubernetes would not take one of the names (RFC 1123 label); the first one is a finding."""
+    for name in names:
+        if not _NAMESPACE.fullmatch(name):
+            reader.bad(
+                variable, name, "it is no name of a namespace", remedy="Use lower-case letters, digits and hyphens."
+            )
+            return True
+    return False
+
+
+def _mesh_namespace(reader: Reader) -> str:
+    name = reader.text("istio_ambient_namespace", "istio-system") or "istio-system"
+    return "istio-system" if _no_namespace(reader, "istio_ambient_namespace", [name]) else name
+
+
+def _enrolled(reader: Reader) -> tuple[str, ...] | None:
+    variable = "istio_ambient_namespaces"
+    given = reader.strings(variable)
+    if given is None:
+        return None
+    system = sorted({"kube-system", "istio-system"} & set(given))
+    if system:
+        reader.bad(
+            variable,
+            list(given),
+            f"{', '.join(system)} cannot be enrolled: the mesh's own agents and the pod network run there",
+            remedy="Name the namespaces of workloads only.",
+        )
+        return ()
+    return () if _no_namespace(reader, variable, given) else tuple(dict.fromkeys(given))
+
+
+def _waypoints(reader: Reader) -> dict[str, str]:
+    variable = "istio_ambient_waypoints"
+    given = reader.mapping(variable) or {}
+    if any(not isinstance(text, str) or not _NAMESPACE.fullmatch(text) for pair in given.items() for text in pair):
+        reader.bad(
+            variable, given, "it is no mapping of namespace to Gateway name", remedy="Write {namespace: waypoint}."
+        )
+        return {}
+    return {str(namespace): str(name) for namespace, name in given.items()}
+
+
+def _istio_values(reader: Reader) -> dict[str, dict[str, t.Any]]:
+    variable = "istio_ambient_values"
+    given = reader.mapping(variable) or {}
+    wrong = [
+        str(name) for name, values in given.items() if name not in ISTIO_CHARTS or not isinstance(values, t.Mapping)
+    ]
+    if wrong:
+        reader.bad(
+            variable,
+            given,
+            f"{', '.join(wrong)} is no chart with a mapping of values",
+            remedy=f"Write values per chart: {', '.join(ISTIO_CHARTS)}.",
+        )
+        return {}
+    return {str(name): dict(values) for name, values in given.items()}
+
+
 def _policy(reader: Reader) -> PolicyIntent:
     set_name = reader.text("mtls_policy_set", "default") or "default"
     if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", set_name):
         reader.bad("mtls_policy_set", set_name, "it is no Kubernetes label value", remedy="Use letters and digits.")
         set_name = "default"
-    stage = reader.choice("mtls_policy_stage", ("observe", "enforce"), "observe") or "observe"
-    return PolicyIntent(stage=stage, set_name=set_name)
+    stage = reader.choice("mtls_policy_stage", STAGES, "observe") or "observe"
+    return PolicyIntent(stage=stage, set_name=set_name, stages=_stages(reader))
+
+
+def _stages(reader: Reader) -> dict[str, str]:
+    variable = "mtls_policy_stages"
+    given = reader.mapping(variable) or {}
+    for namespace, stage in given.items():
+        if not isinstance(namespace, str) or not _NAMESPACE.fullmatch(namespace) or stage not in STAGES:
+            reader.bad(
+                variable,
+                {namespace: stage},
+                "it is no mapping of namespace to stage",
+                remedy=f"Write {{namespace: stage}} with a stage of {', '.join(STAGES)}.",
+            )
+            return {}
+    return {str(namespace): str(stage) for namespace, stage in given.items()}
 
 
 def _overlaps(groups: t.Mapping[str, t.Sequence[str]]) -> list[Finding]:

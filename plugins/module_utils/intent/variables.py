@@ -32,9 +32,15 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("zerotrust_api_host", "play", "inventory name", "localhost", "the host that talks to the API"),
     Variable("zerotrust_hosts", "play", "host pattern", "kube_control_plane:kube_node", "the hosts of the cluster"),
     Variable("zerotrust_cni", "intent", "cilium, existing", "cilium", "who owns the pod network"),
-    Variable("zerotrust_engine", "intent", "cilium", "cilium", "who enforces policy"),
+    Variable("zerotrust_engine", "intent", "cilium, istio_ambient", "cilium", "who enforces policy"),
     Variable("zerotrust_transport_encryption", "intent", "wireguard, none", "wireguard", "encryption between nodes"),
-    Variable("zerotrust_workload_encryption", "intent", "none", "none", "encryption between workloads"),
+    Variable(
+        "zerotrust_workload_encryption",
+        "intent",
+        "none, istio_ambient",
+        "by the engine",
+        "encryption between workloads, TCP",
+    ),
     Variable("zerotrust_drop_unencrypted", "intent", "{egress, ingress, mesh}: booleans", "all false", "strict mode"),
     Variable("zerotrust_routing", "intent", "native, vxlan", "vxlan", "how pod packets cross the node network"),
     Variable("zerotrust_pod_cidrs", "intent", "list of CIDRs", "unset", "pod address ranges"),
@@ -44,7 +50,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("zerotrust_node_network_mtu", "host", "1280 to 65520", "unset", "MTU of the node network's interfaces"),
     Variable("zerotrust_node_name", "host", "Node name", "found by address", "the Node that this host is"),
     Variable("zerotrust_trust_domain", "intent", "DNS name", "unset", "SPIFFE trust domain"),
-    Variable("zerotrust_identity", "intent", "none", "none", "who issues identities"),
+    Variable("zerotrust_identity", "intent", "spire, none", "none", "who issues identities"),
     Variable("zerotrust_policy_files", "intent", "directory", "unset", "policies, one or more a file"),
     Variable("zerotrust_policies", "intent", "list of policies", "empty", "policies, inline"),
     Variable("zerotrust_registry", "play", "host[:port][/path]", "unset", "image registry of an air-gapped site"),
@@ -73,7 +79,22 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("cilium_values", "intent", "chart values", "empty", "further chart values, checked key by key"),
     Variable("cilium_helm_binary", "intent", "path", "helm", "Helm 3 on zerotrust_api_host"),
     Variable("cilium_timeout_seconds", "intent", "60 to 3600", "600", "how long an installation may take"),
-    Variable("mtls_policy_stage", "intent", "observe, enforce", "observe", "try or apply policies"),
+    Variable("istio_ambient_version", "intent", "version", "1.31.0", "Istio's version"),
+    Variable("istio_ambient_chart_repo", "intent", "URL", "Istio's repository", "where the charts are"),
+    Variable("istio_ambient_chart_dir", "intent", "path", "unset", "folder with base, istiod, cni, ztunnel instead"),
+    Variable("istio_ambient_namespace", "intent", "name", "istio-system", "namespace of the mesh"),
+    Variable("istio_ambient_hub", "intent", "registry path", "the charts'", "where the images are"),
+    Variable("istio_ambient_tag", "intent", "image tag", "the charts'", "which images"),
+    Variable("istio_ambient_platform", "intent", "k3s, openshift, ...", "unset", "platform, where the charts ask"),
+    Variable("istio_ambient_gateway_api_crds", "intent", "path", "unset", "Gateway API CRDs to apply"),
+    Variable("istio_ambient_cacerts", "intent", "path", "unset", "folder with the CA's four files"),
+    Variable("istio_ambient_namespaces", "intent", "list of names", "unset", "namespaces in the mesh"),
+    Variable("istio_ambient_waypoints", "intent", "{namespace: name}", "empty", "waypoints of your own"),
+    Variable("istio_ambient_values", "intent", "{chart: values}", "empty", "further chart values"),
+    Variable("istio_ambient_helm_binary", "intent", "path", "helm", "Helm 3 on zerotrust_api_host"),
+    Variable("istio_ambient_timeout_seconds", "intent", "60 to 3600", "600", "how long an installation may take"),
+    Variable("mtls_policy_stage", "intent", "observe, audit, enforce", "observe", "try or apply policies"),
+    Variable("mtls_policy_stages", "intent", "{namespace: stage}", "empty", "another stage for a namespace"),
     Variable("mtls_policy_set", "intent", "label value", "default", "name of the set of policies, for pruning"),
     Variable("nic_tuning_accept_untested_hardware", "host", "boolean", "false", "write to NICs never tested"),
     Variable("nic_tuning_deadline", "play", "seconds", "60", "when a host rolls back unless confirmed"),
@@ -96,7 +117,7 @@ VARIABLES: tuple[Variable, ...] = (
 )
 
 NAMES: frozenset[str] = frozenset(variable.name for variable in VARIABLES)
-PREFIXES = ("zerotrust_", "cilium_", "mtls_policy_", "nic_tuning_")
+PREFIXES = ("zerotrust_", "cilium_", "istio_ambient_", "mtls_policy_", "nic_tuning_")
 
 # Other roles of a user's inventory have variables of this prefix, too (kubespray's cilium_tunnel_mode).
 SHARED_PREFIXES = ("cilium_",)

@@ -27,11 +27,12 @@ def effective(intent: Intent, cluster: t.Mapping[str, t.Any], mode: str, *, bare
     cni = intent.cni or _cni(cluster, mode, bare)
     described = mode == "verify" or cni == "existing"
     seen = config if config else {}
+    engine = intent.engine or "cilium"
     changes: dict[str, t.Any] = {
         "cni": cni,
-        "engine": intent.engine or "cilium",
+        "engine": engine,
         "transport_encryption": intent.transport_encryption or _encryption(seen, described),
-        "workload_encryption": intent.workload_encryption or "none",
+        "workload_encryption": intent.workload_encryption or ("istio_ambient" if engine == "istio_ambient" else "none"),
         "identity": intent.identity or "none",
         "routing": intent.routing or _routing(seen, described),
         "drop_unencrypted": _drop(intent.drop_unencrypted, seen),

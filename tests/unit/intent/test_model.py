@@ -24,13 +24,11 @@ from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.reader 
 BAD = [
     ("zerotrust_cni", "flannel", "ZT901"),
     ("zerotrust_engine", "linkerd", "ZT901"),
-    ("zerotrust_engine", "istio_ambient", "ZT624"),
     ("zerotrust_transport_encryption", "wiregard", "ZT901"),
     ("zerotrust_transport_encryption", "ipsec", "ZT624"),
     ("zerotrust_workload_encryption", "cilium_ztunnel", "ZT624"),
     ("zerotrust_routing", "geneve", "ZT624"),
     ("zerotrust_routing", True, "ZT901"),
-    ("zerotrust_identity", "spire", "ZT501"),
     ("zerotrust_drop_unencrypted", {"egres": True}, "ZT901"),
     ("zerotrust_drop_unencrypted", {"mesh": True}, "ZT624"),
     ("zerotrust_drop_unencrypted", True, "ZT901"),
@@ -57,9 +55,36 @@ BAD = [
     ("cilium_kube_proxy_replacement", "strict", "ZT901"),
     ("cilium_k8s_service_port", 70000, "ZT901"),
     ("cilium_hubble_ui", True, "ZT901"),
-    ("mtls_policy_stage", "audit", "ZT901"),
+    ("mtls_policy_stage", "block", "ZT901"),
     ("mtls_policy_set", "a b", "ZT901"),
+    ("mtls_policy_stages", {"ai": "deny"}, "ZT901"),
+    ("mtls_policy_stages", {"AI": "audit"}, "ZT901"),
+    ("mtls_policy_stages", ["ai"], "ZT901"),
+    ("zerotrust_identity", "vault", "ZT901"),
+    ("zerotrust_workload_encryption", "istio_ambient", "ZT901"),
+    ("istio_ambient_version", "1.31", "ZT901"),
+    ("istio_ambient_chart_dir", "charts", "ZT901"),
+    ("istio_ambient_gateway_api_crds", "./crds.yaml", "ZT901"),
+    ("istio_ambient_cacerts", "~/ca", "ZT901"),
+    ("istio_ambient_namespace", "Istio", "ZT901"),
+    ("istio_ambient_namespaces", ["ai", "kube-system"], "ZT901"),
+    ("istio_ambient_namespaces", ["AI"], "ZT901"),
+    ("istio_ambient_namespaces", {"ai": True}, "ZT901"),
+    ("istio_ambient_waypoints", {"ai": True}, "ZT901"),
+    ("istio_ambient_values", {"ztunel": {}}, "ZT901"),
+    ("istio_ambient_values", {"cni": ["x"]}, "ZT901"),
+    ("istio_ambient_platform", "kubeadm", "ZT901"),
+    ("istio_ambient_timeout_seconds", 5, "ZT901"),
 ]
+
+
+def test_ztunnel_encrypts_what_the_engine_istio_ambient_carries() -> None:
+    given = {"zerotrust_engine": "istio_ambient", "zerotrust_workload_encryption": "none"}
+    _intent, findings = parse(given, extra_vars={})
+    assert [(found.code, found.subject.name) for found in findings] == [("ZT901", "zerotrust_workload_encryption")]
+    intent, findings = parse({"zerotrust_engine": "istio_ambient"}, extra_vars={})
+    assert not findings
+    assert intent.engine == "istio_ambient"
 
 
 @pytest.mark.parametrize(("name", "value", "code"), BAD)
