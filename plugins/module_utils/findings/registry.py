@@ -562,6 +562,15 @@ _TABLE = (
         'Run again with -e \'{"zerotrust_allow": ["agent_restart"]}\'.',
     ),
     Code(
+        "ZT626",
+        "native-across-routers",
+        "warn",
+        "Native routing between Nodes of several networks",
+        "Cilium makes direct routes between Nodes of one network only; the routers between them must know each Node's "
+        "pod CIDR, by BGP or static routes, or pods of different networks do not reach each other.",
+        "Let the fabric route the pod CIDRs, or set zerotrust_routing to vxlan.",
+    ),
+    Code(
         "ZT701",
         "policy-invalid",
         "blocker",

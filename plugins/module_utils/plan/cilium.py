@@ -42,12 +42,19 @@ OWNED: dict[str, str] = {
 
 
 def render(
-    intent: Intent, *, devices: t.Sequence[str], direct_device: str | None, multus: bool, node_count: int
+    intent: Intent,
+    *,
+    devices: t.Sequence[str],
+    direct_device: str | None,
+    multus: bool,
+    node_count: int,
+    networks: t.Sequence[str] = (),
 ) -> dict[str, t.Any]:
     """Values for `helm upgrade --install` from an effective intent.
 
     devices is one name list for all nodes (an agent takes of it what its node has), direct_device the one that holds
     the InternalIP on most nodes: where a node lacks it the agent takes the device with its InternalIP from the list.
+    networks are those that the InternalIPs are in.
     The key MTU is never set: the chart means the underlying MTU, which agents read from the devices.
     """
     v4, v6 = families(intent.pod_cidrs or ())
@@ -80,7 +87,7 @@ def render(
     if node_count == 1:
         # Two replicas of the operator never fit on one node (host ports).
         values["operator"]["replicas"] = 1
-    return merge(merge(_defaults(intent), intent.cilium.values), values)
+    return merge(merge(_defaults(intent, networks), intent.cilium.values), values)
 
 
 def exclusive(intent: Intent, multus: bool) -> bool:
@@ -137,9 +144,13 @@ def config(values: t.Mapping[str, t.Any]) -> dict[str, str]:
     return result
 
 
-def _defaults(intent: Intent) -> dict[str, t.Any]:
+def _defaults(intent: Intent, networks: t.Sequence[str]) -> dict[str, t.Any]:
     """Values that we would choose, which cilium_values may change."""
-    return {"autoDirectNodeRoutes": True} if intent.routing == "native" else {}
+    if intent.routing != "native":
+        return {}
+    # Across a router no direct route can be made, and an agent that must make one logs errors for ever.
+    skip = {"directRoutingSkipUnreachable": True} if len(networks) > 1 else {}
+    return {"autoDirectNodeRoutes": True, **skip}
 
 
 def _encryption(intent: Intent, v4: t.Sequence[str]) -> dict[str, t.Any]:

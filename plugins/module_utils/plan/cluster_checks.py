@@ -99,6 +99,16 @@ def check_ranges(intent: Intent, cluster: t.Mapping[str, t.Any]) -> list[Finding
     return findings
 
 
+def check_networks(intent: Intent, networks: t.Sequence[str]) -> list[Finding]:
+    """ZT626 where native routing crosses a router, which then has to know every Node's pod CIDR."""
+    if intent.routing != "native" or len(networks) < 2:
+        return []
+    listed = ", ".join(networks[:4]) + (", ..." if len(networks) > 4 else "")
+    message = f"zerotrust_routing is native and the Nodes are in {len(networks)} networks ({listed})"
+    subject = Subject("variable", "zerotrust_routing")
+    return [Finding("ZT626", subject, message, observed=list(networks), source="node_info")]
+
+
 def check_tools(
     intent: Intent, helm: t.Mapping[str, t.Any] | None, chart: t.Mapping[str, t.Any] | None
 ) -> list[Finding]:

@@ -118,6 +118,7 @@ def build_plan(inputs: Inputs) -> Plan:
     right = not any(found.code in ("ZT907", "ZT908") and found.subject.kind != "host" for found in findings)
     findings += _observation(inputs)
     devices, direct = node_network(inputs.hosts, node_of)
+    networks = node_networks(inputs.hosts, node_of)
     budget, budget_findings = _budget(inputs, intent, cluster, node_of)
     findings += budget_findings
     cilium_part: Json = {
@@ -145,8 +146,10 @@ def build_plan(inputs: Inputs) -> Plan:
                 direct_device=direct,
                 multus=existing.multus(cluster),
                 node_count=len(nodes),
+                networks=networks,
             )
             cilium_part["values"] = values
+            findings += cluster_checks.check_networks(intent, networks)
             findings += cluster_checks.check_tools(intent, inputs.helm, inputs.chart)
             findings += _chart_keys(inputs, intent)
             case = rules_cilium.Case(intent, values, inputs.hosts, existing.multus(cluster))
@@ -236,6 +239,18 @@ def node_network(
         holders[holder] += 1
     direct = min(holders, key=lambda name: (-holders[name], name)) if holders else None
     return sorted(devices), direct
+
+
+def node_networks(hosts: t.Sequence[HostState], node_of: t.Mapping[str, t.Mapping[str, t.Any] | None]) -> list[str]:
+    """The networks of the first InternalIPs, by the prefix that each host's own interface has."""
+    found = set()
+    for host in hosts:
+        internal = [normal(ip) for ip in (node_of[host.name] or {}).get("internal_ips") or []][:1]
+        for interface in (host.node or {}).get("interfaces") or []:
+            for text in interface.get("addresses") or []:
+                if str(ipaddress.ip_interface(text).ip) in internal:
+                    found.add(str(ipaddress.ip_interface(text).network))
+    return sorted(found)
 
 
 def diff(plan: Plan, cluster: t.Mapping[str, t.Any]) -> Json:

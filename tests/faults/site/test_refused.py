@@ -53,6 +53,20 @@ def test_bad_intent(fresh: Site, code: str, extra: dict[str, t.Any], needles: tu
     refused(fresh, code, *needles, extra=extra)
 
 
+@pytest.mark.parametrize(
+    ("second", "needles"),
+    [
+        ("[kube_node]\ngpu1 zerotrust_routing=native\n", ("zerotrust_routing", "native", "gpu1", "group_vars/all.yml")),
+        ("[all:vars]\nzerotrust_hosts=kube_node\n", ("zerotrust_hosts", "-e zerotrust_hosts")),
+    ],
+    ids=["differs by host", "hosts in an inventory"],
+)
+def test_bad_inventory(fresh: Site, tmp_path: pathlib.Path, second: str, needles: tuple[str, ...]) -> None:
+    inventory = tmp_path / "second.ini"
+    inventory.write_text(second)
+    refused(fresh, "ZT901", *needles, arguments=("-i", str(inventory)))
+
+
 def test_limited_run_with_a_blocker(fresh: Site) -> None:
     refused(fresh, "ZT904", extra={"zerotrust_service_cidrs": ["10.244.0.0/20"]}, arguments=("--limit", "gpu1"))
 

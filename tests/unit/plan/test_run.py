@@ -263,3 +263,18 @@ def test_plan_of_a_refused_intent_is_a_document_too() -> None:
     assert _blockers(made) == [("ZT903", "variable zerotrust_pod_cidrs")]
     assert made.actions() == {"cilium": "none", "policy": "none", "nic": {}}
     assert run.summary(made)
+
+
+def test_native_routing_across_a_router_makes_no_direct_routes_there() -> None:
+    native = intent(zerotrust_routing="native")
+    one = plan(native)
+    assert "directRoutingSkipUnreachable" not in one.document["cilium"]["values"]
+    assert "ZT626" not in factory.codes(one.findings)
+    far = facts(2)
+    far["interfaces"][1]["addresses"] = ["10.0.9.2/24"]
+    nodes = [node(1), node(2, internal_ips=["10.0.9.2"])]
+    two = plan(native, hosts=[host(1), host(2, node=far)], found=cluster(nodes=nodes))
+    assert two.document["cilium"]["values"]["directRoutingSkipUnreachable"] is True
+    found = next(finding for finding in two.findings if finding.code == "ZT626")
+    assert found.observed == ["10.0.0.0/24", "10.0.9.0/24"]
+    assert _blockers(two) == []
