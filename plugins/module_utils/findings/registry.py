@@ -571,6 +571,14 @@ _TABLE = (
         "Let the fabric route the pod CIDRs, or set zerotrust_routing to vxlan.",
     ),
     Code(
+        "ZT627",
+        "ipv6-left-out",
+        "warn",
+        "Nodes have IPv6 pod CIDRs that the intent does not name",
+        "The families of zerotrust_pod_cidrs decide which ones Cilium serves.",
+        "Name the IPv4 and the IPv6 range in zerotrust_pod_cidrs, or leave the pods with IPv4 on purpose.",
+    ),
+    Code(
         "ZT701",
         "policy-invalid",
         "blocker",

@@ -99,6 +99,18 @@ def check_ranges(intent: Intent, cluster: t.Mapping[str, t.Any]) -> list[Finding
     return findings
 
 
+def check_families(intent: Intent, cluster: t.Mapping[str, t.Any]) -> list[Finding]:
+    """ZT627 where Nodes have IPv6 pod CIDRs that the intent does not name: then pods get IPv4 addresses only."""
+    ranges = sorted(cidr for node in cluster.get("nodes") or [] for cidr in node.get("pod_cidrs") or [] if ":" in cidr)
+    if not ranges or intent.cilium.ipam_mode != "kubernetes" or any(":" in cidr for cidr in intent.pod_cidrs or ()):
+        return []
+    message = (
+        f"Nodes have IPv6 pod CIDRs ({ranges[0]}, ...) and zerotrust_pod_cidrs names none: Cilium gives pods IPv4 only"
+    )
+    subject = Subject("variable", "zerotrust_pod_cidrs")
+    return [Finding("ZT627", subject, message, observed=ranges[:4], source="cluster_info")]
+
+
 def check_networks(intent: Intent, networks: t.Sequence[str]) -> list[Finding]:
     """ZT626 where native routing crosses a router, which then has to know every Node's pod CIDR."""
     if intent.routing != "native" or len(networks) < 2:

@@ -150,6 +150,7 @@ def build_plan(inputs: Inputs) -> Plan:
             )
             cilium_part["values"] = values
             findings += cluster_checks.check_networks(intent, networks)
+            findings += cluster_checks.check_families(intent, cluster)
             findings += cluster_checks.check_tools(intent, inputs.helm, inputs.chart)
             findings += _chart_keys(inputs, intent)
             case = rules_cilium.Case(intent, values, inputs.hosts, existing.multus(cluster))

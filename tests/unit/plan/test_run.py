@@ -278,3 +278,12 @@ def test_native_routing_across_a_router_makes_no_direct_routes_there() -> None:
     found = next(finding for finding in two.findings if finding.code == "ZT626")
     assert found.observed == ["10.0.0.0/24", "10.0.9.0/24"]
     assert _blockers(two) == []
+
+
+@pytest.mark.parametrize(
+    ("cidrs", "said"), [(None, True), (["10.244.0.0/16"], True), (["10.244.0.0/16", "fd00:1::/48"], False)]
+)
+def test_ipv6_ranges_of_nodes_that_nobody_named_are_said(cidrs: list[str] | None, said: bool) -> None:
+    nodes = [node(n, pod_cidrs=[f"10.244.{n}.0/24", f"fd00:1:0:{n}::/64"]) for n in (1, 2)]
+    made = plan(intent(zerotrust_pod_cidrs=cidrs), found=cluster(nodes=nodes))
+    assert ("ZT627" in factory.codes(made.findings)) is said
