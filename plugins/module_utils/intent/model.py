@@ -120,6 +120,7 @@ class Intent:
     node_network_mtu: int | None = None
     trust_domain: str | None = None
     identity: str | None = None
+    registry: str | None = None
     policy_files: str | None = None
     policies: tuple[dict[str, t.Any], ...] = ()
     maintenance: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
@@ -181,6 +182,7 @@ def parse(variables: t.Mapping[str, t.Any], *, extra_vars: t.Mapping[str, t.Any]
         node_network_mtu=reader.integer("zerotrust_node_network_mtu", MTU_LOW, MTU_HIGH),
         trust_domain=_trust_domain(reader),
         identity=reader.choice("zerotrust_identity", ("spire", "none")),
+        registry=_registry(reader),
         policy_files=reader.text("zerotrust_policy_files"),
         policies=tuple(reader.mappings("zerotrust_policies") or ()),
         maintenance=_maintenance(reader),
@@ -194,6 +196,10 @@ def parse(variables: t.Mapping[str, t.Any], *, extra_vars: t.Mapping[str, t.Any]
         mtls_policy=_policy(reader),
     )
     _workload(reader, intent)
+    for name in ("zerotrust_ca_bundle", "zerotrust_proxy_env"):
+        if reader.raw(name):
+            remedy = "Remove it; give Helm its certificates and proxy in the environment of zerotrust_api_host."
+            reader.bad(name, reader.raw(name), "this version does not do that", code="ZT624", remedy=remedy)
     findings += reader.findings + accept_findings
     findings += _overlaps(
         {
@@ -310,6 +316,19 @@ def _trust_domain(reader: Reader) -> str | None:
             name,
             "a SPIFFE trust domain has lower-case letters, digits, dots, hyphens and underscores only",
             remedy="Write it without scheme and path, for example cluster.example.org.",
+        )
+        return None
+    return name
+
+
+def _registry(reader: Reader) -> str | None:
+    name = reader.text("zerotrust_registry")
+    if name is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*(:[0-9]{1,5})?(/[a-z0-9._-]+)*", name):
+        reader.bad(
+            "zerotrust_registry",
+            name,
+            "it is no registry with an optional path",
+            remedy="Write it without scheme, for example registry.example.org:5000/mirror.",
         )
         return None
     return name

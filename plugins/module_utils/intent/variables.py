@@ -53,9 +53,11 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("zerotrust_identity", "intent", "spire, none", "none", "who issues identities"),
     Variable("zerotrust_policy_files", "intent", "directory", "unset", "policies, one or more a file"),
     Variable("zerotrust_policies", "intent", "list of policies", "empty", "policies, inline"),
-    Variable("zerotrust_registry", "play", "host[:port][/path]", "unset", "image registry of an air-gapped site"),
-    Variable("zerotrust_ca_bundle", "play", "path", "unset", "certificates of an air-gapped site"),
-    Variable("zerotrust_proxy_env", "play", "mapping", "unset", "proxy environment of the controller"),
+    Variable(
+        "zerotrust_registry", "intent", "host[:port][/path]", "unset", "mirror of the images, same paths below it"
+    ),
+    Variable("zerotrust_ca_bundle", "intent", "not yet", "unset", "certificates of an air-gapped site"),
+    Variable("zerotrust_proxy_env", "intent", "not yet", "unset", "proxy environment of the controller"),
     Variable("zerotrust_maintenance", "intent", "{host: {reason, until}}", "empty", "hosts out of service"),
     Variable("zerotrust_max_unreachable", "intent", "number", "0; any for verify", "how many may be unreachable"),
     Variable("zerotrust_allow", "intent", "list of consents", "empty", "consent of this run, extra variables only"),

@@ -40,6 +40,21 @@ OWNED: dict[str, str] = {
     "rollOutCiliumPods": "no variable: agents must restart when their configuration changes",
 }
 
+# Chart keys of the images that a release can take, with their path in the registry of the chart's own default.
+_IMAGES: dict[str, str] = {
+    "image": "cilium/cilium",
+    "operator.image": "cilium/operator",
+    "envoy.image": "cilium/cilium-envoy",
+    "certgen.image": "cilium/certgen",
+    "hubble.relay.image": "cilium/hubble-relay",
+    "hubble.ui.backend.image": "cilium/hubble-ui-backend",
+    "hubble.ui.frontend.image": "cilium/hubble-ui",
+    "preflight.image": "cilium/cilium",
+    "preflight.envoy.image": "cilium/cilium-envoy",
+    "nodeinit.image": "cilium/startup-script",
+    "clustermesh.apiserver.image": "cilium/clustermesh-apiserver",
+}
+
 
 def render(
     intent: Intent,
@@ -88,6 +103,17 @@ def render(
         # Two replicas of the operator never fit on one node (host ports).
         values["operator"]["replicas"] = 1
     return merge(merge(_defaults(intent, networks), intent.cilium.values), values)
+
+
+def _images(registry: str | None) -> dict[str, t.Any]:
+    """Image repositories below a mirror; tags and digests stay the chart's, so that a mirror cannot swap an image."""
+    result: dict[str, t.Any] = {}
+    for key, path in _IMAGES.items() if registry else ():
+        part: dict[str, t.Any] = {"repository": f"{registry}/{path}"}
+        for step in reversed(key.split(".")):
+            part = {step: part}
+        result = merge(result, part)
+    return result
 
 
 def exclusive(intent: Intent, multus: bool) -> bool:
@@ -146,11 +172,12 @@ def config(values: t.Mapping[str, t.Any]) -> dict[str, str]:
 
 def _defaults(intent: Intent, networks: t.Sequence[str]) -> dict[str, t.Any]:
     """Values that we would choose, which cilium_values may change."""
+    images = _images(intent.registry)
     if intent.routing != "native":
-        return {}
+        return images
     # Across a router no direct route can be made, and an agent that must make one logs errors for ever.
     skip = {"directRoutingSkipUnreachable": True} if len(networks) > 1 else {}
-    return {"autoDirectNodeRoutes": True, **skip}
+    return {"autoDirectNodeRoutes": True, **skip, **images}
 
 
 def _encryption(intent: Intent, v4: t.Sequence[str]) -> dict[str, t.Any]:

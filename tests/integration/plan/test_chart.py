@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import itertools
 import pathlib
-import shutil
 import subprocess
 import typing as t
 
@@ -17,35 +16,31 @@ import yaml
 
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan import chartkeys, cilium
 from ansible_collections.aicluster.zerotrust.tests.unit.plan import factory
-
-VERSION = "1.20.2"
+from lab import build
 
 
 @functools.lru_cache(maxsize=1)
 def _tools() -> tuple[str, pathlib.Path]:
-    """(helm, chart), or the test is skipped with the reason."""
-    cached = sorted((pathlib.Path.home() / ".cache/aicluster-zerotrust/tools/helm").glob("3.*/helm"))
-    helm = str(cached[-1]) if cached else shutil.which("helm")
-    if not helm:
-        pytest.skip("helm is neither in the tool cache nor on PATH: run the laboratory once")
-    go = shutil.which("go")
-    if not go:
-        pytest.skip("no go on PATH: the chart is in Go's module cache")
-    cache = subprocess.run([go, "env", "GOMODCACHE"], capture_output=True, text=True, check=True).stdout.strip()
-    chart = pathlib.Path(cache) / f"github.com/cilium/cilium@v{VERSION}/install/kubernetes/cilium"
-    if not chart.is_dir():
-        pytest.skip(f"the chart of Cilium {VERSION} is not in Go's module cache: run the laboratory once")
-    return helm, chart
+    """(helm, chart) of the laboratory's cache, or the test is skipped with the reason."""
+    helm, chart = build.cached("helm"), build.chart_dir() / "chart"
+    if not helm.exists() or not chart.is_dir():
+        pytest.skip("helm or the chart is not in the tool cache: run python3 -m lab tools")
+    return str(helm), chart
 
 
-def _config(values: dict[str, t.Any], folder: pathlib.Path) -> dict[str, str]:
+def _template(values: dict[str, t.Any], folder: pathlib.Path) -> list[dict[str, t.Any]]:
+    """The objects that the chart makes of these values."""
     helm, chart = _tools()
     path = folder / "values.yaml"
     path.write_text(yaml.safe_dump(values))
     command = [helm, "template", "cilium", str(chart), "--namespace", "kube-system", "--values", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    objects = [entry for entry in yaml.safe_load_all(done.stdout) if entry]
+    return [entry for entry in yaml.safe_load_all(done.stdout) if entry]
+
+
+def _config(values: dict[str, t.Any], folder: pathlib.Path) -> dict[str, str]:
+    objects = _template(values, folder)
     daemonset = next(o for o in objects if o["kind"] == "DaemonSet" and o["metadata"]["name"] == "cilium")
     assert daemonset["metadata"]["annotations"][cilium.MARKER[0]] == cilium.MARKER[1]
     assert "cilium.io/cilium-configmap-checksum" in daemonset["spec"]["template"]["metadata"]["annotations"]
@@ -130,3 +125,30 @@ def test_keys_that_stand_in_the_chart_as_comments_are_known() -> None:
     keys = chartkeys.ChartKeys((_tools()[1] / "values.yaml").read_text())
     commented = {"socketLB": {"hostNamespaceOnly": True}, "loadBalancer": {"mode": "snat", "dsrDispatch": "geneve"}}
     assert keys.unknown({**commented, "policyAuditMode": True}) == []
+
+
+def test_every_image_comes_from_the_mirror(tmp_path: pathlib.Path) -> None:
+    values = _values(
+        zerotrust_registry="registry.example:5000/mirror",
+        cilium_hubble_relay=True,
+        cilium_hubble_ui=True,
+        cilium_values={"nodeinit": {"enabled": True}, "preflight": {"enabled": True}},
+    )
+    images = [image for entry in _template(values, tmp_path) for image in _images(entry)]
+    assert len(set(images)) >= 6
+    assert [image for image in images if not image.startswith("registry.example:5000/mirror/cilium/")] == []
+    # without the variable none does, so the check above can fail
+    plain = [image for entry in _template(_values(), tmp_path) for image in _images(entry)]
+    assert [image for image in plain if image.startswith("registry.example")] == []
+
+
+def _images(part: t.Any) -> t.Iterator[str]:
+    """Every text under a key "image", wherever it is."""
+    if isinstance(part, dict):
+        for key, value in part.items():
+            if key == "image" and isinstance(value, str):
+                yield value
+            yield from _images(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from _images(value)
