@@ -7,6 +7,7 @@ plan. All judgement is in module_utils/plan; this file only gathers and hands ov
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import difflib
 import ipaddress
@@ -36,10 +37,12 @@ from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.model i
 )
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.variables import by_scope, ours
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.node.interpreter import explain_failure
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan import mesh as mesh_planning
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan import run as planning
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan.hosts import HostState
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.policy import load as policy_files
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.policy import options as policy_options
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.policy import waypoints as policy_waypoints
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.policy.render import render as render_policies
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.report.build import build_refusal
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.report.files import link_latest, write_report
@@ -85,11 +88,17 @@ class ActionModule(ActionBase):
             else:
                 in_run = set(self._vars.get("ansible_play_hosts_all") or [])
                 limited = bool(context.CLIARGS.get("subset")) and not set(names) <= in_run
+                ambient = intent.engine == "istio_ambient"
+                l7 = policy_waypoints.namespaces(policies) if ambient else []
+                options = policy_options.from_intent(intent)
+                if ambient:
+                    options = dataclasses.replace(options, waypoints=mesh_planning.waypoints(intent, l7))
                 objects, render_findings = render_policies(
                     policies,
                     set_name=intent.mtls_policy.set_name,
                     cluster_name=planning.policy_label(intent, cluster),
-                    options=policy_options.from_intent(intent),
+                    engine=intent.engine or "cilium",
+                    options=options,
                 )
                 plan = planning.build_plan(
                     planning.Inputs(
@@ -105,6 +114,8 @@ class ActionModule(ActionBase):
                         started=_run_started(now),
                         now=now,
                         versions={"collection": _collection_version(), "ansible_core": core_version},
+                        mesh_files=read.get("mesh_files"),
+                        l7=l7,
                     )
                 )
         return self._result(plan, run_id, mode, limited, cluster)
@@ -161,7 +172,7 @@ class ActionModule(ActionBase):
         if mode != "site":
             return []
         groups: dict[str, list[str]] = {host: ["zerotrust_nic_changes"] for host in sorted(plan.document["nic"])}
-        work = plan.document["cilium"]["action"] != "none" or plan.document["policy"]["action"] != "none"
+        work = any(plan.document[part]["action"] not in ("none", "left") for part in ("cilium", "istio", "policy"))
         hosts = self._vars.get("ansible_play_hosts") or []
         if work and not limited and hosts:
             groups.setdefault(str(hosts[0]), []).append("zerotrust_cluster_work")
@@ -297,6 +308,8 @@ class ActionModule(ActionBase):
                 arguments["chart_ref"] = cilium.chart_ref
                 if cilium.chart_repo:
                     arguments.update(chart_repo=cilium.chart_repo, chart_version=cilium.version)
+        if intent.engine == "istio_ambient":
+            arguments.update(_mesh_arguments(intent, mode))
         try:
             result = self._execute_module(
                 module_name="aicluster.zerotrust.cluster_info", module_args=arguments, task_vars=self._vars
@@ -331,6 +344,23 @@ def plain(value: t.Any) -> t.Any:
     if isinstance(value, int) and not isinstance(value, bool):
         return int(value)
     return float(value) if isinstance(value, float) else value
+
+
+def _mesh_arguments(intent: Intent, mode: str) -> dict[str, t.Any]:
+    """Arguments of cluster_info for the engine Istio Ambient: what runs, and the files that an installation takes."""
+    istio = intent.istio_ambient
+    arguments: dict[str, t.Any] = {"mesh": True, "mesh_namespace": istio.namespace}
+    if mode != "verify":
+        sources = mesh_planning.chart_sources(intent)
+        # A chart in a repository is only fetched here when there are values to check against it.
+        read = {name: where for name, where in sources.items() if istio.chart_dir or istio.values.get(name)}
+        arguments["mesh_files"] = {
+            "charts": read,
+            "gateway_api_crds": istio.gateway_api_crds,
+            "cacerts": istio.cacerts,
+            "helm_binary": istio.helm_binary,
+        }
+    return arguments
 
 
 def _policies(intent: Intent) -> tuple[list[t.Any], list[Finding]]:

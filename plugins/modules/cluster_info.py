@@ -44,6 +44,22 @@ options:
     description: Read CiliumEndpoints too, one per pod. Allowed IPs under native routing need them.
     type: bool
     default: false
+  mesh:
+    description:
+      - Read Istio Ambient too. Its CRDs and the Gateway API's, its releases and parts, the namespaces with their labels
+        of Istio, waypoints, pods of enrolled namespaces, and whether policies of the CNI are there.
+      - Of Secrets that are no Helm releases only their names are read.
+    type: bool
+    default: false
+  mesh_namespace:
+    description: Namespace of Istio's control plane.
+    type: str
+    default: istio-system
+  mesh_files:
+    description:
+      - What an installation of Istio takes from this host, checked and described in RV(mesh_files). Keys are C(charts)
+        (chart to C(ref), C(repo), C(version)), C(gateway_api_crds), C(cacerts) and C(helm_binary).
+    type: dict
   chart_ref:
     description: A chart (directory, archive, oci:// or name) whose version and values are returned too.
     type: str
@@ -75,11 +91,21 @@ cluster:
       daemonset, nodes, endpoints), release, cni_owners, kube_proxy, service_cidrs, lease and permissions.
     - Null stands for what is not there or could not be read; read_errors tells the two apart.
     - kube_proxy.present is null where it cannot be told (k3s).
+    - mesh holds crds, gateway_api (version, channel), releases (base, istiod, cni, ztunnel), istiod, cni and ztunnel
+      (image, desired, ready, managed_by), trust_domain, cacerts, root_strict, namespaces (name, labels, applied,
+      deleting), waypoints, enrolled (per namespace pods, redirected, host_network), cni_policies and read_errors;
+      null without O(mesh).
   returned: success
   type: dict
 chart:
   description: version, values_yaml and error of the chart.
   returned: when chart_ref is given
+  type: dict
+mesh_files:
+  description:
+    - helm (version, error), charts (version, values_yaml, error), gateway_api (version, error) and cacerts (error) of
+      the files on this host. Nothing of the CA's files is returned.
+  returned: when mesh_files is given
   type: dict
 helm:
   description: version and error of the helm binary.
@@ -89,7 +115,7 @@ helm:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster import chart, observe
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster import chart, mesh_files, observe
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster.client import (
     CONNECTION_OPTIONS,
     ApiError,
@@ -106,6 +132,9 @@ def main() -> None:
             "need": {"type": "str", "choices": ["read", "apply"], "default": "read"},
             "gpu_pods": {"type": "bool", "default": True},
             "endpoints": {"type": "bool", "default": False},
+            "mesh": {"type": "bool", "default": False},
+            "mesh_namespace": {"type": "str", "default": "istio-system"},
+            "mesh_files": {"type": "dict"},
             "chart_ref": {"type": "str"},
             "chart_repo": {"type": "str"},
             "chart_version": {"type": "str"},
@@ -123,11 +152,20 @@ def main() -> None:
             need=given["need"],
             gpu_pods=given["gpu_pods"],
             endpoints=given["endpoints"],
+            mesh_namespace=given["mesh_namespace"] if given["mesh"] else "",
         )
     except ApiError as error:
         module.fail_json(msg=f"ZT906: {error.message}")
     if given["helm_binary"]:
         result["helm"] = chart.helm_version(given["helm_binary"])
+    if given["mesh_files"]:
+        files = given["mesh_files"]
+        result["mesh_files"] = mesh_files.inspect(
+            files.get("charts") or {},
+            files.get("gateway_api_crds"),
+            files.get("cacerts"),
+            files.get("helm_binary") or "helm",
+        )
     if given["chart_ref"]:
         result["chart"] = chart.read(
             given["chart_ref"], given["chart_repo"], given["chart_version"], given["helm_binary"] or "helm"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster import helm, lease, permissions, read
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster import helm, lease, mesh, permissions, read
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster.client import (
     ApiError,
     Client,
@@ -25,11 +25,13 @@ def cluster(
     need: str = "read",
     gpu_pods: bool = True,
     endpoints: bool = False,
+    mesh_namespace: str = "",
 ) -> Json:
     """The `cluster` of the module cluster_info (shape in its documentation).
 
     gpu_pods: count pods with GPUs per Node; pods are listed only where a Node has GPUs to give.
     endpoints: list CiliumEndpoints too (one per pod; needed for allowed IPs in native routing).
+    mesh_namespace: read Istio Ambient too, whose control plane is in this namespace.
     A read that failed or was forbidden is an entry of read_errors and leaves null. Raises ApiError only where
     there is no API at all: no connection, or credentials that are not accepted.
     """
@@ -52,10 +54,6 @@ def cluster(
     # First alone: whether there is an API and whether it knows us decides about everything else.
     version = attempt("version", lambda: client.request("GET", "/version")) or {}
 
-    def list_crds() -> list[str]:
-        found = client.list_all(CRDS, metadata_only=True)
-        return sorted(o["metadata"]["name"] for o in found if o["metadata"]["name"].endswith(".cilium.io"))
-
     def release_summary() -> Json | None:
         secret = helm.newest(client, release, namespace)
         return helm.summary(secret) if secret else None
@@ -65,7 +63,7 @@ def cluster(
     reads: dict[str, t.Callable[[], t.Any]] = {
         "uid": lambda: client.get(system),
         "nodes": lambda: client.list_all("/api/v1/nodes"),
-        "crds": list_crds,
+        "crds": lambda: client.list_all(CRDS, metadata_only=True),
         "daemonsets": lambda: client.list_all("/apis/apps/v1/daemonsets"),
         "cilium-config": lambda: client.get(config_map),
         "ciliumnodes": lambda: cilium_nodes(client),
@@ -80,7 +78,9 @@ def cluster(
         reads["ciliumendpoints"] = lambda: none_if_absent(lambda: read.endpoints(client.pages(path)))
     names = list(reads)
     got = dict(zip(names, concurrently(lambda name: attempt(name, reads[name]), names)))
-    denied = attempt("permissions", lambda: permissions.denied(client, permissions.needs(need, namespace)))
+    denied = attempt(
+        "permissions", lambda: permissions.denied(client, permissions.needs(need, namespace, mesh_namespace))
+    )
 
     nodes = sorted((read.node(obj) for obj in got["nodes"] or []), key=lambda entry: entry["name"])
     if gpu_pods and got["nodes"] is not None:
@@ -94,8 +94,10 @@ def cluster(
     proxy = read.kube_proxy(daemonsets, got["kube-proxy pods"] or [], nodes)
     if proxy["present"] is False and (got["daemonsets"] is None or got["kube-proxy pods"] is None):
         proxy = {"present": None, "object": None}
+    crds = got["crds"] or []
     held = got["lease"]
     uid = ((got["uid"] or {}).get("metadata") or {}).get("uid")
+    seen = mesh.observe(client, crds, daemonsets, mesh_namespace) if mesh_namespace else None
     return {
         "schema": 1,
         "uid": uid,
@@ -104,13 +106,14 @@ def cluster(
         "read_errors": sorted(errors, key=lambda entry: entry["what"]),
         "nodes": nodes,
         "cilium": {
-            "crds": got["crds"] or [],
+            "crds": sorted(o["metadata"]["name"] for o in crds if o["metadata"]["name"].endswith(".cilium.io")),
             "config": (got["cilium-config"] or {}).get("data") if got["cilium-config"] else None,
             "daemonset": read.cilium_daemonset(daemonsets),
             "nodes": got["ciliumnodes"],
             "endpoints": got.get("ciliumendpoints"),
         },
         "release": got["helm release"],
+        "mesh": seen,
         "cni_owners": read.cni_owners(daemonsets, release, namespace),
         "kube_proxy": proxy,
         "service_cidrs": read.service_cidrs(got["servicecidrs"], got["kubeadm-config"]),

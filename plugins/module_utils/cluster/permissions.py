@@ -26,8 +26,9 @@ class Need(t.NamedTuple):
     name: str = ""
 
 
-def needs(what: str, namespace: str) -> list[Need]:
-    """The rights for `read` or `apply` (which includes read); namespace is that of the Cilium release."""
+def needs(what: str, namespace: str, mesh_namespace: str = "") -> list[Need]:
+    """The rights for `read` or `apply` (which includes read); namespace is that of the Cilium release, mesh_namespace
+    that of Istio ("" without it)."""
     read = [
         Need("list", "", "nodes"),
         Need("list", "apps", "daemonsets"),
@@ -40,10 +41,34 @@ def needs(what: str, namespace: str) -> list[Need]:
         Need("get", "", "secrets", namespace),
         Need("get", "coordination.k8s.io", "leases", lease.NAMESPACE, lease.NAME),
     ]
+    if mesh_namespace:
+        read += [
+            Need("list", "", "namespaces"),
+            Need("list", "", "pods"),
+            Need("list", "apps", "deployments", mesh_namespace),
+            Need("get", "", "configmaps", mesh_namespace),
+            Need("list", "", "secrets", mesh_namespace),
+            Need("get", "", "secrets", mesh_namespace),
+            Need("list", "security.istio.io", "peerauthentications"),
+            Need("list", "gateway.networking.k8s.io", "gateways"),
+            Need("list", "networking.k8s.io", "networkpolicies"),
+        ]
     if what == "read":
         return read
+    mesh = [
+        Need("patch", "", "namespaces"),
+        Need("create", "", "secrets", mesh_namespace),
+        Need("create", "apps", "deployments", mesh_namespace),
+        Need("patch", "apps", "daemonsets", mesh_namespace),
+        Need("create", "apiextensions.k8s.io", "customresourcedefinitions"),
+        Need("patch", "apiextensions.k8s.io", "customresourcedefinitions"),
+        Need("create", "admissionregistration.k8s.io", "mutatingwebhookconfigurations"),
+        Need("create", "admissionregistration.k8s.io", "validatingwebhookconfigurations"),
+        Need("patch", "gateway.networking.k8s.io", "gateways"),
+    ]
     return [
         *read,
+        *(mesh if mesh_namespace else []),
         Need("create", "coordination.k8s.io", "leases", lease.NAMESPACE),
         Need("update", "coordination.k8s.io", "leases", lease.NAMESPACE, lease.NAME),
         Need("create", "", "secrets", namespace),

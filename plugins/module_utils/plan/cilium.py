@@ -9,6 +9,7 @@ import ipaddress
 import typing as t
 
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.model import Intent
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.mesh import cilium_below
 
 # A release that carries this in its values is ours; kubespray and cilium-cli make releases of the same name.
 MARKER = ("zerotrust.aicluster/managed-by", "aicluster.zerotrust")
@@ -87,6 +88,8 @@ def render(
         "rollOutCiliumPods": True,
     }
     values.update(_routing(intent, v4, v6))
+    if intent.engine == "istio_ambient":
+        values = merge(values, cilium_below.values())
     if intent.cluster_name:
         values["cluster"] = {"name": intent.cluster_name}
     if intent.cilium.k8s_service_host:
@@ -117,8 +120,9 @@ def _images(registry: str | None) -> dict[str, t.Any]:
 
 
 def exclusive(intent: Intent, multus: bool) -> bool:
-    """cni.exclusive: as asked for, else true unless multus is there, whose configuration it would rename."""
-    return not multus if intent.cilium.cni_exclusive is None else intent.cilium.cni_exclusive
+    """cni.exclusive: as asked for, else true unless multus or istio-cni is there, whose files it would rename."""
+    alone = not multus and intent.engine != "istio_ambient"
+    return alone if intent.cilium.cni_exclusive is None else intent.cilium.cni_exclusive
 
 
 def families(cidrs: t.Sequence[str]) -> tuple[list[str], list[str]]:

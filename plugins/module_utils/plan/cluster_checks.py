@@ -45,7 +45,7 @@ def check_access(cluster: t.Mapping[str, t.Any], mode: str) -> list[Finding]:
         ]
         message = f"the kubeconfig's user may not: {', '.join(listed)}"
         findings.append(Finding("ZT911", Subject("cluster", "RBAC"), message, observed=listed, source="cluster_info"))
-    for error in cluster.get("read_errors") or []:
+    for error in [*(cluster.get("read_errors") or []), *((cluster.get("mesh") or {}).get("read_errors") or [])]:
         if denied and "orbidden" in str(error["error"]):
             continue  # the missing permission is the root, and is named above
         message = f"{error['what']} could not be read: {error['error']}"

@@ -13,6 +13,7 @@ import typing as t
 
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.findings.finding import Finding, Subject
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.model import Intent
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.mesh import cilium_below
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan import cilium, kernel, versions
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan.hosts import HostState
 
@@ -175,6 +176,24 @@ def _acceleration(case: Case) -> t.Iterator[Finding]:
         yield _value("ZT622", key, f"{key} is {mode} together with WireGuard", mode, "disabled")
 
 
+def _ambient(case: Case) -> t.Iterator[Finding]:
+    """Below Istio Ambient: what the user sets against what it needs (mesh/cilium_below.py says why)."""
+    if case.intent.engine != "istio_ambient":
+        return
+    given = case.intent.cilium.values
+    reason = "zerotrust_engine is istio_ambient"
+    if case.intent.cilium.cni_exclusive:
+        message = f"cilium_cni_exclusive is true and {reason}: Cilium would take istio-cni's configuration away"
+        yield _variable("ZT643", "cilium_cni_exclusive", message, True, False)
+    for path, wanted in cilium_below.REQUIRED.items():
+        value = cilium.get(given, path)
+        if value is not None and path not in cilium.OWNED and cilium.truth(value) != wanted:
+            yield _value("ZT643", path, f"{path} is {value} and {reason}", value, wanted)
+    mode = str(cilium.get(given, "bpf.datapathMode") or "veth")
+    if mode != "veth":
+        yield _value("ZT643", "bpf.datapathMode", f"bpf.datapathMode is {mode} and {reason}", mode, "veth")
+
+
 RULES: tuple[t.Callable[[Case], t.Iterator[Finding]], ...] = (
     _multus,
     _drop_needs_encryption,
@@ -189,6 +208,7 @@ RULES: tuple[t.Callable[[Case], t.Iterator[Finding]], ...] = (
     _strict_ingress,
     _mutual_authentication,
     _acceleration,
+    _ambient,
 )
 
 

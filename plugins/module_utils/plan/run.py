@@ -28,6 +28,7 @@ from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan import (
     existing,
     kernel,
     matching,
+    mesh,
     mtu,
     nic,
     rules_cilium,
@@ -50,6 +51,7 @@ class Inputs:
 
     hosts: every host of the pattern, also those that --limit left out (in_run False). chart and helm: as cluster_info
     returns them, None where not asked for. policies: rendered objects. findings: what intent and policies gave.
+    mesh_files: as cluster_info returns it; l7: namespaces whose policies have HTTP rules (both for Istio's engine).
     started, now: epoch seconds of the controller, when the run began and now.
     """
 
@@ -65,6 +67,8 @@ class Inputs:
     started: float
     now: float
     versions: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    mesh_files: t.Mapping[str, t.Any] | None = None
+    l7: t.Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,9 +87,14 @@ class Plan:
         return fingerprint(self.document)
 
     def actions(self) -> Json:
-        """What the run does: {"cilium": ..., "policy": ..., "nic": {host: [changes]}}."""
+        """What the run does: {"cilium": ..., "istio": ..., "policy": ..., "nic": {host: [changes]}}."""
         document = self.document
-        return {"cilium": document["cilium"]["action"], "policy": document["policy"]["action"], "nic": document["nic"]}
+        return {
+            "cilium": document["cilium"]["action"],
+            "istio": document["istio"]["action"],
+            "policy": document["policy"]["action"],
+            "nic": document["nic"],
+        }
 
 
 def policy_label(intent: Intent, cluster: t.Mapping[str, t.Any]) -> str:
@@ -134,6 +143,8 @@ def build_plan(inputs: Inputs) -> Plan:
     }
     changes: dict[str, list[Json]] = {}
     policy_action = "none"
+    istio_part = mesh.nothing(intent)
+    istio_plan: Json | None = None
     if inputs.mode != "verify":
         findings += _hosts(inputs, intent, node_of, devices)
         findings += cluster_checks.check_ranges(intent, cluster) if right else []
@@ -160,12 +171,18 @@ def build_plan(inputs: Inputs) -> Plan:
             action, action_findings = _action(inputs, intent, cilium_part["values"])
             policy_action, policy_findings = _policy_action(inputs, intent)
             findings += action_findings + policy_findings
+            if right:
+                istio_plan, mesh_findings = _mesh(inputs, intent, action.name != "none")
+                findings += mesh_findings
             findings = _finish(findings, inputs)
             if not any(finding.blocks for finding in findings):
                 changes = nic_changes
                 cilium_part.update(action=action.name, reasons=list(action.reasons), left=action.left)
+                istio_part = istio_plan or istio_part
             else:
                 policy_action = "none"
+        elif right:
+            findings += _mesh(inputs, intent, False)[1]
     if inputs.mode != "site":
         findings = _finish(findings, inputs)
     document: Json = {
@@ -182,6 +199,7 @@ def build_plan(inputs: Inputs) -> Plan:
         "mtu": budget,
         "nic": changes,
         "cilium": cilium_part,
+        "istio": istio_part,
         "policy": {
             "action": policy_action,
             # Without consent the stage in force is observe, whatever the variable says.
@@ -212,6 +230,7 @@ def refused(intent: Intent, mode: str, findings: t.Sequence[Finding], now: float
         "mtu": {},
         "nic": {},
         "cilium": {"action": "none", "values": {}},
+        "istio": mesh.nothing(intent),
         "policy": {"action": "none"},
         "policies": [],
         "findings": [finding.to_dict() for finding in finished],
@@ -265,6 +284,9 @@ def diff(plan: Plan, cluster: t.Mapping[str, t.Any]) -> Json:
         release = cluster.get("release") or {}
         before["cilium"] = {"version": release.get("chart_version"), "values": release.get("values") or {}}
         after["cilium"] = {"version": part["version"], "values": part["values"]}
+    istio_before, istio_after = mesh.diff(plan.document["istio"], cluster)
+    if istio_after:
+        before["istio"], after["istio"] = istio_before, istio_after
     for host, changes in sorted(plan.document["nic"].items()):
         before.setdefault("mtu", {})[host] = {change["interface"]: change["mtu_from"] for change in changes}
         after.setdefault("mtu", {})[host] = {change["interface"]: change["mtu_to"] for change in changes}
@@ -288,6 +310,10 @@ def summary(plan: Plan) -> list[str]:
     part = document["cilium"]
     why = f" ({'; '.join(part['reasons'])})" if part.get("reasons") else ""
     lines.append(f"Cilium: {part['action']}{why}")
+    if document["intent"]["engine"] == "istio_ambient":
+        part = document["istio"]
+        why = f" ({'; '.join(part['reasons'])})" if part["reasons"] else ""
+        lines.append(f"Istio Ambient: {part['action']}{why}")
     lines.append(f"policies: {document['policy']['action']}, {len(document['policies'])} objects")
     lines.append(f"NIC changes: {len(document['nic'])} hosts")
     accepted = [finding for finding in plan.findings if finding.state == "accepted"]
@@ -439,6 +465,22 @@ def _action(inputs: Inputs, intent: Intent, values: t.Mapping[str, t.Any]) -> tu
     message = f"Cilium was left as it is: {'; '.join(action.reasons)}"
     subject = Subject("object", f"release {intent.cilium.namespace}/{intent.cilium.release}")
     return action, [Finding("ZT625", subject, message, observed=list(action.reasons), source="plan")]
+
+
+def _mesh(inputs: Inputs, intent: Intent, cilium_changes: bool) -> tuple[Json | None, list[Finding]]:
+    if intent.engine != "istio_ambient":
+        return None, []
+    case = mesh.Case(
+        intent=intent,
+        cluster=inputs.cluster,
+        files=inputs.mesh_files,
+        l7=inputs.l7,
+        mode=inputs.mode,
+        limited=inputs.limited,
+        cilium_changes=cilium_changes,
+        now=inputs.now,
+    )
+    return mesh.plan_mesh(case)
 
 
 def _policy_action(inputs: Inputs, intent: Intent) -> tuple[str, list[Finding]]:
