@@ -20,6 +20,8 @@ GATEWAYS_CRD = "gateways.gateway.networking.k8s.io"
 BUNDLE_VERSION = "gateway.networking.k8s.io/bundle-version"
 CHANNEL = "gateway.networking.k8s.io/channel"
 DATAPLANE = "istio.io/dataplane-mode"
+# Written beside the Secret that this collection makes; a digest of certificates, which are public.
+CA_FINGERPRINT = "aicluster.zerotrust/ca-sha256"
 REDIRECTION = "ambient.istio.io/redirection"
 _LABELS = ("istio.io/", "istio-injection")
 _POLICIES = {
@@ -84,6 +86,7 @@ def observe(client: Client, crds: t.Sequence[Json], daemonsets: t.Sequence[Json]
         "ztunnel": daemonset(daemonsets, "app", "ztunnel"),
         "trust_domain": trust_domain(got["istio mesh config"]),
         "cacerts": None if got["cacerts"] is None else bool(got["cacerts"]),
+        "cacerts_fingerprint": ca_fingerprint(got["cacerts"] or []),
         "root_strict": any(strict(obj) for obj in got["peerauthentications"] or []),
         "namespaces": sorted(spaces, key=lambda entry: entry["name"]),
         "waypoints": sorted(
@@ -98,7 +101,7 @@ def observe(client: Client, crds: t.Sequence[Json], daemonsets: t.Sequence[Json]
 
 def releases(client: Client, namespace: str) -> Json:
     """Chart -> newest release of that name as helm.summary() gives it, or null. cni and ztunnel may be in kube-system
-    (OpenShift). Their values may hold what a user put there, so a release that is not ours gives none of them."""
+    (OpenShift)."""
     found: Json = dict.fromkeys(CHARTS)
     for where in dict.fromkeys((namespace, "kube-system")):
         listed = client.list_all(helm.secrets_path(where), labels="owner=helm", metadata_only=True)
@@ -185,6 +188,13 @@ def trust_domain(config_map: Json | None) -> str | None:
     except yaml.YAMLError as error:
         raise ValueError(f"the ConfigMap istio holds no readable mesh configuration: {error}") from error
     return str((mesh if isinstance(mesh, dict) else {}).get("trustDomain") or "cluster.local")
+
+
+def ca_fingerprint(secrets: t.Sequence[Json]) -> str | None:
+    """What our Secret cacerts says of its certificates; None where there is none or another made it."""
+    annotations = (secrets[0]["metadata"].get("annotations") or {}) if secrets else {}
+    found = annotations.get(CA_FINGERPRINT)
+    return None if found is None else str(found)
 
 
 def strict(obj: Json) -> bool:

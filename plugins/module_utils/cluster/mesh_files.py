@@ -30,7 +30,7 @@ def inspect(
     helm_binary: str,
 ) -> Json:
     """{"helm", "charts": {name: {version, values_yaml, error}}, "gateway_api": {version, error}|null,
-    "cacerts": {error}|null}: what a plan has to know of the files before anything is changed.
+    "cacerts": {fingerprint, error}|null}: what a plan has to know of the files before anything is changed.
 
     charts: chart -> {"ref", "repo", "version"}, those that are to be read.
     """
@@ -46,10 +46,9 @@ def inspect(
             result["gateway_api"] = {"version": None, "error": str(error)}
     if cacerts:
         try:
-            read_ca(cacerts)
-            result["cacerts"] = {"error": None}
+            result["cacerts"] = {"fingerprint": fingerprint(read_ca(cacerts)), "error": None}
         except CaError as error:
-            result["cacerts"] = {"error": str(error)}
+            result["cacerts"] = {"fingerprint": None, "error": str(error)}
     return result
 
 
@@ -113,6 +112,7 @@ def ensure_ca(client: Client, namespace: str, folder: str, dry_run: bool) -> boo
             "name": SECRET,
             "namespace": namespace,
             "labels": {"app.kubernetes.io/managed-by": objects.MANAGED_BY},
+            "annotations": {mesh.CA_FINGERPRINT: fingerprint(files)},
         },
         "data": {name: base64.b64encode(content).decode() for name, content in files.items()},
     }
@@ -125,6 +125,11 @@ def ensure_ca(client: Client, namespace: str, folder: str, dry_run: bool) -> boo
             ) from error
         raise
     return True
+
+
+def fingerprint(files: t.Mapping[str, bytes]) -> str:
+    """SHA-256 of the CA's certificates, which are public: what a plan compares without reading the Secret."""
+    return _digest(b"".join(files[name] for name in CA_FILES if name != "ca-key.pem"))
 
 
 def _digest(content: bytes) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import time
 import typing as t
 
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster.client import (
@@ -108,6 +109,19 @@ def apply(client: Client, objects: t.Sequence[Json], dry_run: bool, *, must_exis
         for obj in changing:
             _send(client, obj, dry_run=False)
     return outcome
+
+
+def wait_established(client: Client, crds: t.Sequence[Json], deadline: float) -> None:
+    """Until the API server serves the kinds of CRDs. deadline: of time.monotonic(). Raises Refused, ApiError."""
+    for obj in crds:
+        while True:
+            now = client.get(path_of(obj)) or {}
+            conditions = (now.get("status") or {}).get("conditions") or []
+            if any(c.get("type") == "Established" and c.get("status") == "True" for c in conditions):
+                break
+            if time.monotonic() > deadline:
+                raise Refused(f"ZT652: {label(obj)} was applied and is not established yet; look at its conditions.")
+            time.sleep(0.2)
 
 
 def remove(client: Client, objects: t.Sequence[Json], dry_run: bool) -> Outcome:

@@ -252,9 +252,13 @@ def _unknown(given: t.Mapping[str, t.Any], values_yaml: str | None) -> list[tupl
 
 
 def _cacerts(case: Case) -> t.Iterator[Finding]:
-    error = ((case.files or {}).get("cacerts") or {}).get("error")
-    if error:
-        yield _files("istio_ambient_cacerts", case.intent.istio_ambient.cacerts, error)
+    given, folder = (case.files or {}).get("cacerts") or {}, case.intent.istio_ambient.cacerts
+    there = case.mesh.get("cacerts_fingerprint")
+    if given.get("error"):
+        yield _files("istio_ambient_cacerts", folder, given["error"])
+    elif there and given.get("fingerprint") and there != given["fingerprint"]:
+        message = f"istio_ambient_cacerts is {folder}, and the Secret cacerts was made of another CA"
+        yield _variable("ZT649", "istio_ambient_cacerts", message, there, given["fingerprint"])
 
 
 def _below(case: Case) -> t.Iterator[Finding]:
