@@ -72,32 +72,26 @@ token_needed:
   type: bool
 """
 
-import base64
-import json
 import os
-import textwrap
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.identity import render
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.node import interpreter
-from ansible_collections.aicluster.zerotrust.plugins.module_utils.node.spire import openssl
-from ansible_collections.aicluster.zerotrust.plugins.module_utils.node.spire.host import SpireError, read, run
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.node.spire import openssl, svid
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.node.spire.host import SpireError, run
 
 
 def token_reason() -> str:
     """Why the agent needs a token, empty where it holds an SVID that has not ended."""
-    text = read(os.path.join(render.DATA["agent"], "agent-data.json"))
-    if text is None:
-        return "the agent has never attested"
     try:
-        leaf = base64.b64decode(json.loads(text)["svid"][0])
-    except (ValueError, KeyError, TypeError, IndexError):
-        return "the agent holds no SVID"
-    pem = "\n".join(textwrap.wrap(base64.b64encode(leaf).decode(), 64))
-    pem = f"-----BEGIN CERTIFICATE-----\n{pem}\n-----END CERTIFICATE-----\n"
-    ended = run(["openssl", "x509", "-noout", "-checkend", "0"], stdin=pem, check=False).returncode
+        chain, _bundle = svid.stored()
+    except SpireError as error:
+        return str(error)
+    if not chain:
+        return "the agent has never attested"
+    ended = run(["openssl", "x509", "-noout", "-checkend", "0"], stdin=chain[0], check=False).returncode
     return "the SVID of the agent has ended" if ended else ""
 
 

@@ -1,13 +1,17 @@
 # Copyright (c) 2026, aicluster.zerotrust contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the Workload API gives: certificates and bundle. Private keys in its answer are dropped while it is parsed."""
+"""What identity a host has: the Workload API's answer, the agent and its own SVID, and the server.
+
+Private keys in the Workload API's answer are dropped while it is parsed; no other file or answer read here has one.
+"""
 
 from __future__ import annotations
 
 import base64
 import calendar
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -16,15 +20,57 @@ import textwrap
 import time
 import typing as t
 
-from ansible_collections.aicluster.zerotrust.plugins.module_utils.node.spire.host import SpireError, run
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.identity import entries, render
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.node.spire.host import SpireError, read, run
 
 # The fields that we want; every other one, the private key among them, does not outlive the parser.
 _KEEP = {"svids", "spiffe_id", "x509_svid", "bundle", "hint"}
 
 
-def observe(binary: str, socket: str, now: float) -> dict[str, t.Any]:
-    """The result of svid_info. now: the host's clock, epoch seconds."""
-    result: dict[str, t.Any] = {"schema": 1, "state": "unknown", "error": None, "svids": [], "bundle_size": 0}
+STORE = os.path.join(render.DATA["agent"], "agent-data.json")
+Json = dict[str, t.Any]
+
+
+def observe(binary: str, socket: str, now: float) -> Json:
+    """The result of svid_info without the server's part. now: the host's clock, epoch seconds."""
+    result: Json = {
+        "schema": 2,
+        "epoch": now,
+        "state": "unknown",
+        "error": None,
+        "svids": [],
+        "bundle_size": 0,
+        "agent": {},
+        "bundle": [],
+        "server": None,
+    }
+    _fetch(result, binary, socket, now)
+    agent: Json = {"service": service_state("agent"), "healthy": healthy(binary, socket)}
+    agent["workload_api"] = True if result["state"] != "unknown" else agent["healthy"] and None
+    agent["state"], agent["why"] = _judge(agent, result["error"])
+    agent.update(svid=None, error=None)
+    try:
+        chain, authorities = stored()
+        agent["svid"] = certificate(chain, authorities, now) if chain else None
+        result["bundle"] = bundle(authorities, now)
+    except SpireError as error:
+        agent["error"] = str(error)
+    result["agent"] = agent
+    return result
+
+
+def _judge(agent: t.Mapping[str, t.Any], error: str | None) -> tuple[str, str | None]:
+    """("up" | "down" | "unknown", why)."""
+    if agent["service"] not in ("active", "unknown"):
+        return "down", f"spire-agent.service is {agent['service']}"
+    if agent["healthy"] is False:
+        return "down", error or "its health check fails"
+    if agent["healthy"] is None or agent["workload_api"] is None or agent["service"] == "unknown":
+        return "unknown", error or "it could not be asked"
+    return "up", None
+
+
+def _fetch(result: Json, binary: str, socket: str, now: float) -> None:
     argv = [binary, "api", "fetch", "x509", "-socketPath", socket, "-timeout", "5s", "-output", "json"]
     try:
         done = run(argv, timeout=15, check=False)
@@ -32,7 +78,7 @@ def observe(binary: str, socket: str, now: float) -> dict[str, t.Any]:
             result["error"] = (done.stderr.strip() or "no message")[-400:]
             # the API's own answer for a caller without an identity; everything else is not knowing
             result["state"] = "denied" if "no identity issued" in result["error"] else "unknown"
-            return result
+            return
         answer = parse(done.stdout)
         del done
         bundles = {item["bundle"] for item in answer}
@@ -41,7 +87,98 @@ def observe(binary: str, socket: str, now: float) -> dict[str, t.Any]:
         result["state"] = "issued"
     except SpireError as error:
         result["error"] = str(error)
+
+
+def stored(path: str = STORE) -> tuple[list[str], list[str]]:
+    """The agent's own SVID with its chain, and its trust bundle, in PEM; empty before it has attested.
+
+    Its store holds base64 of PEM, and certificates only: the key is in another file.
+    """
+    try:
+        text = read(path)
+        data = json.loads(text) if text else {}
+        found = [
+            [re.sub(r"\s*$", "\n", base64.b64decode(item).decode("ascii")) for item in data.get(name) or []]
+            for name in ("svid", "bundle")
+        ]
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise SpireError(f"{path} cannot be read: {type(error).__name__}") from None
+    return found[0], found[1]
+
+
+def server(binary: str, socket: str, set_name: str, now: float) -> Json:
+    """The server's part: its CA, bundle, entries and agents. What could not be read is None, and error says why."""
+    result: Json = {"service": service_state("server"), "healthy": healthy(binary, socket), "trust_domain": None}
+    result.update(ca=None, bundle=[], entries=None, agents=None, error=None)
+
+    def ask(*words: str) -> Json:
+        done = run([binary, *words, "-socketPath", socket, "-output", "json"])
+        try:
+            return t.cast("Json", json.loads(done.stdout))
+        except ValueError:
+            raise SpireError(f"spire-server {' '.join(words)} gave no JSON") from None
+
+    try:
+        active = ask("localauthority", "x509", "show").get("active")
+        if active:
+            ends = int(active["expires_at"])
+            result["ca"] = {
+                "authority_id": active["authority_id"],
+                "not_after": ends,
+                "seconds_left": round(ends - now),
+            }
+        trust = ask("bundle", "show")
+        result["trust_domain"] = trust["trust_domain"]
+        result["bundle"] = bundle([_pem(base64.b64decode(one["asn1"])) for one in trust["x509_authorities"]], now)
+        ids = [str(entry["id"]) for entry in ask("entry", "show").get("entries") or []]
+        ours = sum(one.startswith(entries.prefix(set_name)) for one in ids)
+        result["entries"] = {"set": set_name, "ours": ours, "total": len(ids)}
+        result["agents"] = _agents(ask("agent", "list").get("agents") or [], now)
+    except (SpireError, KeyError, TypeError, ValueError) as error:
+        result["error"] = str(error) if isinstance(error, SpireError) else f"the server's answer lacks {error}"
     return result
+
+
+def _agents(listed: t.Sequence[t.Mapping[str, t.Any]], now: float) -> Json:
+    """Counts, and the hosts by the common name that x509pop attested."""
+    hosts: Json = {}
+    ends = [int(agent.get("x509svid_expires_at") or 0) for agent in listed]
+    for agent, end in zip(listed, ends):
+        names = [
+            pair["value"][len("subject:cn:") :]
+            for pair in agent.get("selectors") or []
+            if pair["type"] == "x509pop" and pair["value"].startswith("subject:cn:")
+        ]
+        # a host that attested again with another certificate is listed twice: the living one counts
+        if names and (names[0] not in hosts or hosts[names[0]]["not_after"] < end):
+            hosts[names[0]] = {
+                "spiffe_id": f"spiffe://{agent['id']['trust_domain']}{agent['id']['path']}",
+                "not_after": end,
+                "seconds_left": round(end - now),
+                "banned": bool(agent.get("banned")),
+            }
+    return {
+        "total": len(listed),
+        "expired": sum(end <= now for end in ends),
+        "banned": sum(bool(agent.get("banned")) for agent in listed),
+        "hosts": hosts,
+    }
+
+
+def service_state(component: str) -> str:
+    """What systemd says of the service, "unknown" where it says nothing."""
+    try:
+        return run(["systemctl", "is-active", f"spire-{component}.service"], check=False).stdout.strip() or "unknown"
+    except SpireError:
+        return "unknown"
+
+
+def healthy(binary: str, socket: str) -> bool | None:
+    """The program's own health check; None where it could not be run."""
+    try:
+        return run([binary, "healthcheck", "-socketPath", socket], check=False, timeout=20).returncode == 0
+    except SpireError:
+        return None
 
 
 def parse(text: str) -> list[dict[str, str]]:
@@ -65,10 +202,14 @@ def certificates(joined: str) -> list[str]:
     found = []
     while data:
         length = _der_length(data)
-        body = "\n".join(textwrap.wrap(base64.b64encode(data[:length]).decode(), 64))
-        found.append(f"-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")
+        found.append(_pem(data[:length]))
         data = data[length:]
     return found
+
+
+def _pem(data: bytes) -> str:
+    body = "\n".join(textwrap.wrap(base64.b64encode(data).decode(), 64))
+    return f"-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n"
 
 
 def _der_length(data: bytes) -> int:
@@ -85,20 +226,27 @@ def _der_length(data: bytes) -> int:
     return total
 
 
-def describe(item: t.Mapping[str, str], now: float) -> dict[str, t.Any]:
-    chain, bundle = certificates(item["x509_svid"]), certificates(item["bundle"])
+def describe(item: t.Mapping[str, str], now: float) -> Json:
+    chain, authorities = certificates(item["x509_svid"]), certificates(item["bundle"])
     if not chain:
         raise SpireError("the agent's answer holds an SVID without a certificate")
+    found = certificate(chain, authorities, now)
+    if found["spiffe_id"] != item["spiffe_id"]:
+        found.update(verified=False, why=f"the certificate is for {found['spiffe_id']}")
+    return {**found, "spiffe_id": item["spiffe_id"], "hint": item["hint"]}
+
+
+def certificate(chain: list[str], bundle: list[str], now: float) -> Json:
+    """An X.509 SVID, and whether it leads to the bundle."""
     argv = ["openssl", "x509", "-noout", "-serial", "-dates", "-ext", "subjectAltName"]
     said = run(argv, stdin=chain[0]).stdout
     verified, why = _verify(chain, bundle)
     uris = re.findall(r"URI:([^,\s]+)", said)
-    if uris != [item["spiffe_id"]]:
+    if len(uris) != 1:
         verified, why = False, f"the certificate is for {uris}"
     ends = _epoch(said, "notAfter")
     return {
-        "spiffe_id": item["spiffe_id"],
-        "hint": item["hint"],
+        "spiffe_id": ", ".join(uris),
         "serial": _field(said, "serial").lower(),
         "not_before": _epoch(said, "notBefore"),
         "not_after": ends,
@@ -107,6 +255,16 @@ def describe(item: t.Mapping[str, str], now: float) -> dict[str, t.Any]:
         "verified": verified,
         "why": why,
     }
+
+
+def bundle(pems: t.Sequence[str], now: float) -> list[Json]:
+    """The authorities of a trust bundle, by the digest of their DER."""
+    found = []
+    for pem in pems:
+        ends = _epoch(run(["openssl", "x509", "-noout", "-dates"], stdin=pem).stdout, "notAfter")
+        digest = hashlib.sha256(base64.b64decode("".join(pem.split("-----")[2].split()))).hexdigest()
+        found.append({"sha256": digest, "not_after": ends, "seconds_left": round(ends - now)})
+    return sorted(found, key=lambda one: str(one["sha256"]))
 
 
 def _field(said: str, name: str) -> str:
