@@ -21,8 +21,13 @@ NAME = "spireit"
 DOMAIN = "lab.example"
 PROGRAMS = ("spire-server", "spire-agent")
 ENTRIES = [
-    {"spiffe_id": f"spiffe://{DOMAIN}/trainer", "host": "gpu1", "selectors": ["systemd:id:trainer.service"]},
-    {"spiffe_id": f"spiffe://{DOMAIN}/storage", "host": "gpu2", "selectors": ["systemd:id:storage.service"]},
+    {
+        "spiffe_id": f"spiffe://{DOMAIN}/{name}",
+        "host": host,
+        "selectors": [f"systemd:id:{name}.service"],
+        "x509_svid_ttl": 30,
+    }
+    for name, host in (("trainer", "gpu1"), ("stranger", "gpu1"), ("storage", "gpu2"))
 ]
 FETCH = "/usr/local/bin/spire-agent api fetch x509 -socketPath /run/spire-agent/api.sock -timeout 5s"
 
@@ -34,12 +39,26 @@ class World:
         self.site = site
         self.nodes = {node["name"]: node for node in lab_state.need(site.name)["nodes"]}
 
-    def on(self, node: str, script: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def on(
+        self, node: str, script: str, check: bool = True, stdin: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """A shell script on a node, past SSH."""
         argv = ["nsenter", "-a", "-t", str(self.nodes[node]["leader_pid"]), "sh", "-c", script]
-        return subprocess.run(argv, capture_output=True, text=True, check=check, timeout=120)
+        return subprocess.run(argv, input=stdin, capture_output=True, text=True, check=check, timeout=120)
 
-    def play(self, *arguments: str, **extra: t.Any) -> Run:
+    def put(self, node: str, path: str, text: str, mode: str = "0644") -> None:
+        self.on(node, f"mkdir -p $(dirname {path}) && umask 077 && cat > {path} && chmod {mode} {path}", stdin=text)
+
+    def wipe(self) -> None:
+        """Takes SPIRE away from all nodes, so that the next run is a first one."""
+        for node in self.nodes:
+            self.on(
+                node,
+                "systemctl disable --now spire-agent spire-server 2>/dev/null; rm -rf /etc/spire /var/lib/spire "
+                "/etc/systemd/system/spire-*.service /usr/local/bin/spire-*; systemctl daemon-reload",
+            )
+
+    def play(self, *arguments: str, environment: t.Mapping[str, str] | None = None, **extra: t.Any) -> Run:
         given = {
             "zerotrust_trust_domain": DOMAIN,
             "spire_server_binary": str(build.cached("spire-server")),
@@ -52,7 +71,13 @@ class World:
         }
         command = self.site.command("identity", *arguments, extra=given)
         done = subprocess.run(
-            command, cwd=ROOT, env=self.site.environment, capture_output=True, text=True, timeout=400, check=False
+            command,
+            cwd=ROOT,
+            env={**self.site.environment, **(environment or {})},
+            capture_output=True,
+            text=True,
+            timeout=400,
+            check=False,
         )
         return Run(done.returncode, done.stdout + done.stderr)
 
