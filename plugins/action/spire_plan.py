@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
 import typing as t
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.aicluster.zerotrust.plugins.module_utils.identity import entries, render, settings
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.identity import plan
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.identity.names import Problem
 
 
@@ -29,40 +29,19 @@ class ActionModule(ActionBase):
                 "hosts": {"type": "list", "elements": "str", "required": True},
             }
         )
-        variables, hosts = given["variables"], sorted(set(given["hosts"]))
-        found, problems = settings.parse(variables, given["servers"], hosts)
-        problems += self._consent(task_vars or {})
-        set_name = str(variables.get("spire_entry_set"))
-        problems += _missing_programs(variables)
-        reason = entries.set_problem(set_name)
-        if reason:
-            problems.append(Problem("spire_entry_set", set_name, reason))
-        _parsed, entry_problems = entries.parse(
-            variables.get("spire_entries"),
-            found.trust_domain,
-            set_name,
-            hosts=hosts,
-            attestors=found.attestors,
-            longest_ttl=settings.longest_entry_ttl(found) or entries.MAX_TTL,
+        document, problems = plan.make(
+            given["variables"], servers=given["servers"], hosts=given["hosts"], digest=file_digest
         )
-        problems += entry_problems
+        problems += self._consent(task_vars or {})
         if problems:
             lines = "\n".join(problem.line() for problem in problems)
             return {"failed": True, "msg": f"{len(problems)} problem(s), nothing was changed.\n{lines}"}
-        folder = variables["spire_bin_dir"]
+        allowed = (task_vars or {}).get("zerotrust_allow") or []
         return {
             "changed": False,
-            "server": {
-                "config": render.server_config(found),
-                "unit": render.unit("server", f"{folder}/spire-server"),
-            },
-            "agent": {
-                "config": render.agent_config(found),
-                "unit": render.unit("agent", f"{folder}/spire-agent"),
-                "drop_in": render.token_drop_in(f"{folder}/spire-agent"),
-            },
-            "aliases": hosts if found.node_attestation == "x509pop" else [],
-            "allow_prune": "prune" in ((task_vars or {}).get("zerotrust_allow") or []),
+            **document,
+            "allow_prune": "prune" in allowed,
+            "allow_restart": "agent_restart" in allowed,
         }
 
     def _consent(self, variables: t.Mapping[str, t.Any]) -> list[Problem]:
@@ -74,12 +53,13 @@ class ActionModule(ActionBase):
         return [Problem("zerotrust_allow", allowed, remedy)]
 
 
-def _missing_programs(variables: t.Mapping[str, t.Any]) -> list[Problem]:
-    """Local programs that are not there, before any host is touched; their digest is checked while they are copied."""
-    names = ("spire_server_binary", "spire_agent_binary")
-    local = {name: str(variables.get(name) or "") for name in names}
-    return [
-        Problem(name, path, "there is no such file on the controller")
-        for name, path in local.items()
-        if path.startswith("/") and not os.path.isfile(path)
-    ]
+def file_digest(path: str) -> str | None:
+    """SHA-256 of a file on the controller, None where it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as stream:
+            for block in iter(lambda: stream.read(1 << 20), b""):
+                digest.update(block)
+    except OSError:
+        return None
+    return digest.hexdigest()

@@ -49,11 +49,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 server:
-  description: Texts config and unit of the server.
+  description: Texts config and unit of the server, and sha256 of its program.
   returned: success
   type: dict
 agent:
-  description: Texts config, unit and drop_in of the agents.
+  description: Texts config, unit and drop_in of the agents, and sha256 of their program.
   returned: success
   type: dict
 aliases:
@@ -61,8 +61,24 @@ aliases:
   returned: success
   type: list
   elements: str
+entries:
+  description: How many entries the set will have, those of hosts included.
+  returned: success
+  type: int
+set:
+  description: Name of the set.
+  returned: success
+  type: str
+trust_domain:
+  description: The trust domain.
+  returned: success
+  type: str
 allow_prune:
   description: Whether this run consents to prune.
+  returned: success
+  type: bool
+allow_restart:
+  description: Whether this run consents to restarts of a running server or agent.
   returned: success
   type: bool
 """

@@ -38,9 +38,15 @@ options:
     type: path
     required: true
   binary_changed:
-    description: Whether the program was replaced, for which the service is restarted.
+    description: Whether the program was replaced, or is to be, for which the service is restarted.
     type: bool
     default: false
+  allow_restart:
+    description:
+      - Consent to restart a service that runs. Without it, what needs a restart is left as it is, with a warning.
+      - A service that does not run, and an agent that has to attest by a join token, need none.
+    type: bool
+    default: true
   config:
     description: Text of the configuration file.
     type: str
@@ -84,6 +90,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+left:
+  description: Whether the change was left because it would restart a running service without consent.
+  returned: always
+  type: bool
 restarted:
   description: Whether the service was restarted, or would be.
   returned: always
@@ -121,7 +131,8 @@ def wanted(given: dict[str, t.Any]) -> services.Service:
     component = given["component"]
     others = []
     if given["certificate"]:
-        others.append(services.File(render.NODE_CERTIFICATE, given["certificate"], 0o644))
+        # An agent reads it whenever it attests, so a running one needs no restart for it.
+        others.append(services.File(render.NODE_CERTIFICATE, given["certificate"], 0o644, restart=False))
     if given["bundle"] and (given["join_token"] or not os.path.exists(STORE)):
         # Only an agent that has not attested reads it; afterwards it keeps its own up to date, which changes often.
         others.append(services.File(render.BUNDLE, given["bundle"], 0o644, restart=False))
@@ -142,6 +153,7 @@ def main() -> t.NoReturn:
             "component": {"type": "str", "choices": ["server", "agent"], "required": True},
             "binary": {"type": "path", "required": True},
             "binary_changed": {"type": "bool", "default": False},
+            "allow_restart": {"type": "bool", "default": True},
             "config": {"type": "str", "required": True},
             "unit": {"type": "str", "required": True},
             "certificate": {"type": "str", "default": ""},
@@ -154,13 +166,18 @@ def main() -> t.NoReturn:
     )
     given = module.params
     service = wanted(given)
-    result: dict[str, t.Any] = {"validated": False}
+    result: dict[str, t.Any] = {"validated": False, "left": False}
     begun = False
     try:
         refusal = interpreter.too_old() or services.refusal(service)
         if refusal:
             raise SpireError(refusal)
         todo = services.plan(service, binary_changed=given["binary_changed"], token=bool(given["join_token"]))
+        if todo.disrupts and not given["allow_restart"]:
+            why = "; ".join(todo.reasons)
+            module.warn(f"{service.name} was left as it is, since it would restart and this run has no consent: {why}")
+            todo = services.without_restart(todo)
+            result["left"] = True
         result.update(changed=todo.changed, restarted=todo.restart, reasons=list(todo.reasons))
         if module._diff:
             result["diff"] = services.diff(todo)

@@ -25,6 +25,33 @@ KEY_TYPES = ("ec-p256", "ec-p384", "rsa-2048", "rsa-4096")
 LOG_LEVELS = ("debug", "info", "warn", "error")
 UPSTREAMS = ("none", "disk")
 FORESEEN = ("vault", "cert_manager")
+# As in roles/spire/defaults, which a plan outside of the role does not see. Those that are expressions are not here.
+DEFAULTS: dict[str, t.Any] = {
+    "spire_server_port": 8081,
+    "spire_server_binary": "",
+    "spire_server_sha256": "",
+    "spire_agent_binary": "",
+    "spire_agent_sha256": "",
+    "spire_bin_dir": "/usr/local/bin",
+    "spire_download_dir": "~/.cache/aicluster-zerotrust/spire",
+    "spire_node_attestation": "x509pop",
+    "spire_node_ca": "role",
+    "spire_node_certificate_days": 365,
+    "spire_node_ca_bundle": "",
+    "spire_node_certificate": "",
+    "spire_node_private_key": "",
+    "spire_ca_ttl": "24h",
+    "spire_svid_ttl": "1h",
+    "spire_jwt_svid_ttl": "5m",
+    "spire_agent_ttl": "",
+    "spire_availability_target": "",
+    "spire_ca_key_type": "ec-p256",
+    "spire_upstream_authority": {"type": "none"},
+    "spire_workload_attestors": ["unix", "systemd"],
+    "spire_log_level": "info",
+    "spire_entries": [],
+    "spire_entry_set": "default",
+}
 _TTLS = ("spire_ca_ttl", "spire_svid_ttl", "spire_jwt_svid_ttl", "spire_agent_ttl", "spire_availability_target")
 _PATHS = {"certificate": True, "private_key": True, "bundle": False}
 _ADDRESS = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$|^[0-9a-fA-F:]+$")
@@ -129,6 +156,10 @@ def parse(
         upstream=tuple(sorted(upstream.items())),
     )
     return settings, problems
+
+
+def is_digest(value: str) -> bool:
+    return _SHA256.match(value) is not None
 
 
 def longest_entry_ttl(settings: Settings) -> int:

@@ -51,6 +51,7 @@ class Todo:
     restart: bool
     enable: bool
     reasons: tuple[str, ...]
+    disrupts: bool = False  # whether a service that runs would be restarted
 
     @property
     def changed(self) -> bool:
@@ -80,10 +81,18 @@ def plan(service: Service, *, binary_changed: bool = False, token: bool = False)
         reasons.append("another binary")
     elif not differing and _older_than_binary(service):
         reasons.append("the running process is older than its binary")
+    disrupts = bool(reasons) and not token
     if run(["systemctl", "is-active", "--quiet", service.name], check=False).returncode:
         reasons.append("it does not run")
+        disrupts = False
     enable = run(["systemctl", "is-enabled", "--quiet", service.name], check=False).returncode != 0
-    return Todo(differing, bool(reasons), enable, tuple(reasons))
+    return Todo(differing, bool(reasons), enable, tuple(reasons), disrupts)
+
+
+def without_restart(todo: Todo) -> Todo:
+    """What may be done to a running service without consent: only what it reads anew by itself."""
+    harmless = tuple((file, old) for file, old in todo.write if not file.restart)
+    return dataclasses.replace(todo, write=harmless, restart=False, disrupts=False)
 
 
 def in_place(files: t.Sequence[File]) -> bool:
