@@ -40,10 +40,10 @@ def values() -> dict[str, t.Any]:
 
 
 def violations(config: t.Mapping[str, t.Any]) -> list[Violation]:
-    """What in an effective cilium-config does not fit, each key once. A missing key has the agent's default, false."""
+    """What in an effective cilium-config does not fit, each key once. A missing key has the agent's default."""
 
-    def text(key: str) -> str:
-        return str(config.get(key) or "false").lower()
+    def text(key: str, default: str = "false") -> str:
+        return str(config.get(key) or default).lower()
 
     found = []
     if text("cni-exclusive") == "true":
@@ -68,7 +68,7 @@ def violations(config: t.Mapping[str, t.Any]) -> list[Violation]:
         text("enable-host-legacy-routing") != "true"
         and replaces
         and not masquerades
-        and text("enable-ipv4-masquerade") == "false"
+        and text("enable-ipv4-masquerade", "true") == "false"
     ):
         # In all other cases the agent takes the legacy routing by itself (pkg/kpr/initializer).
         why = "BPF host routing hands packets past the pods' redirection"
