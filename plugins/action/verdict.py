@@ -37,6 +37,7 @@ class ActionModule(ActionBase):
         run = self._run_of(task_vars)
         plan = self._plan_of(run)
         cluster, cluster_error = self._cluster(plan, task_vars)
+        policy_state, policy_error = policy_evidence(task_vars.get("zerotrust_policy_state"))
         evidence = {
             "schema": 1,
             "run": {**run, "check_mode": bool(self._task.check_mode)},
@@ -51,6 +52,9 @@ class ActionModule(ActionBase):
                 )
                 for host, entry in (plan.get("hosts") or {}).items()
             },
+            "identity": {host: svid_evidence(task_vars["hostvars"].get(host) or {}) for host in identity_hosts(plan)},
+            "policy_state": policy_state,
+            "policy_error": policy_error,
             "provenance": {
                 "git_commit": git_commit(task_vars.get("playbook_dir")),
                 "job": task_vars.get("awx_job_id") or task_vars.get("tower_job_id"),
@@ -96,7 +100,11 @@ class ActionModule(ActionBase):
         arguments = {
             option: self._templar.template(task_vars[name]) for option, name in names.items() if task_vars.get(name)
         }
-        cilium = (plan.get("intent") or {}).get("cilium") or {}
+        intent = plan.get("intent") or {}
+        cilium = intent.get("cilium") or {}
+        if intent.get("engine") == "istio_ambient":
+            arguments["mesh"] = True
+            arguments["mesh_namespace"] = (intent.get("istio_ambient") or {}).get("namespace") or "istio-system"
         # Only what the proof asks for: pods are not listed.
         arguments["gpu_pods"] = False
         arguments.update({option: cilium[option] for option in ("release", "namespace") if cilium.get(option)})
@@ -129,6 +137,30 @@ def observed(hostvars: t.Mapping[str, t.Any], variable: str, key: str) -> tuple[
     if registered.get("unreachable"):
         return None, f"unreachable: {registered.get('msg', 'no reason given')}"
     return None, str(registered.get("msg") or "the module gave no result")
+
+
+def identity_hosts(plan: t.Mapping[str, t.Any]) -> list[str]:
+    """Hosts that were to be asked for their SVIDs: those with agents, and the server's; none without SPIRE on hosts."""
+    part = plan.get("identity") or {}
+    if (plan.get("intent") or {}).get("identity") != "spire" or part.get("deployment", "hosts") != "hosts":
+        return []
+    return sorted({*(part.get("hosts") or ()), *(part.get("servers") or ())})
+
+
+def svid_evidence(hostvars: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """A host's result of svid_info; where there is none, the same shape with the reason and nothing seen."""
+    found, error = observed(hostvars, "zerotrust_svid", "svid")
+    return found or {"state": "unknown", "error": error, "svids": [], "agent": None, "bundle": [], "server": None}
+
+
+def policy_evidence(registered: t.Any) -> tuple[dict[str, t.Any] | None, str]:
+    """(result of mtls_policy with stage compare, why there is none)."""
+    if not isinstance(registered, dict):
+        return None, "the set was not compared in this run"
+    if registered.get("stage") == "compare" and not registered.get("failed"):
+        kept = ("engine", "missing", "drifted", "foreign", "unchanged", "extra", "conditions")
+        return {key: registered.get(key) for key in kept}, ""
+    return None, str(registered.get("msg") or "the comparison gave no result")
 
 
 def started_of(run_id: str) -> str | None:

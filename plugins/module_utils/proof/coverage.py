@@ -13,15 +13,22 @@ from ansible_collections.aicluster.zerotrust.plugins.module_utils.proof.wireguar
 
 Row = dict[str, str]
 BETWEEN_NODES = "Pod to pod across nodes"
+MESH = "TCP between pods of the mesh"
+ZTUNNEL = "ztunnel mTLS"
 
 
 def coverage(
-    intent: Data, cluster: Data, hosts: Data, matching: Data, pairs: t.Sequence[Data]
+    intent: Data,
+    cluster: Data,
+    hosts: Data,
+    matching: Data,
+    pairs: t.Sequence[Data],
+    engine: Data | None = None,
 ) -> tuple[list[Finding], list[Row]]:
     """Findings ZT801 to ZT803 and one row {"class", "encrypted_by", "state", "why"} per class of traffic.
 
     state is proved, unknown, clear, or absent where such traffic cannot exist. Arguments as of prove(); pairs is its
-    result.
+    result. engine: the section of engine.prove().
     """
     name = str(intent.get("cluster_name") or "")
     config = (cluster.get("cilium") or {}).get("config") or {}
@@ -46,10 +53,12 @@ def coverage(
     }
     if config_flag(config, "encrypt-node"):
         node.update(encrypted_by="unknown", state="unknown", why="encrypt-node is on; this version does not prove it.")
+    meshed = intent.get("workload_encryption") == "istio_ambient"
     rows = [
         _between_nodes(intended(intent, cluster), pairs),
+        *([_mesh(engine or {})] if meshed else []),
         {
-            "class": "Pod to pod on the same node",
+            "class": "Pod to pod on the same node" + (", outside of the mesh" if meshed else ""),
             "encrypted_by": "nothing",
             "state": "clear",
             "why": "It never leaves the node.",
@@ -82,6 +91,23 @@ def _between_nodes(wanted: str, pairs: t.Sequence[Data]) -> Row:
         return {**row, "encrypted_by": "unknown", "state": "unknown", "why": why}
     why = f"All {len(judged)} ordered pairs have the right key, endpoint and allowed IPs, and a session."
     return {**row, "encrypted_by": "WireGuard", "state": "proved", "why": why}
+
+
+def _mesh(engine: Data) -> Row:
+    """TCP of the mesh. Its state is told by the mesh alone, so the best that can be said is what it claims."""
+    row = {"class": MESH, "encrypted_by": "unknown", "state": "unknown"}
+    enrolled = [space for space in engine.get("namespaces") or [] if space["enrolled"]]
+    if engine.get("state") in (None, "unknown") and not enrolled:
+        return {**row, "why": "The mesh was not observed."}
+    if not enrolled:
+        return {**row, "encrypted_by": "nothing", "state": "clear", "why": "No namespace is enrolled."}
+    pods = sum(space["pods"] or 0 for space in enrolled)
+    redirected = sum(space["redirected"] or 0 for space in enrolled)
+    why = (
+        f"The mesh says that {redirected} of {pods} pods of {len(enrolled)} namespaces pass ztunnel with mTLS. "
+        "The wire was not looked at; UDP and other protocols never pass it."
+    )
+    return {**row, "encrypted_by": ZTUNNEL if redirected else "unknown", "why": why}
 
 
 def _rdma(cluster: str, hosts: Data, matching: Data) -> tuple[list[Finding], Row]:

@@ -13,6 +13,7 @@ from ansible_collections.aicluster.zerotrust.plugins.module_utils.report.verdict
 
 Data = t.Mapping[str, t.Any]
 SCHEMA = 1
+SECTIONS = ("identity", "engine", "policy")
 
 
 def build(
@@ -22,8 +23,12 @@ def build(
     pairs: t.Sequence[Data],
     coverage: t.Sequence[Data],
     verdict: Verdict,
+    sections: t.Mapping[str, t.Any],
 ) -> dict[str, t.Any]:
-    """The report of a run that was judged. evidence and plan: the contents of evidence.json and plan.json."""
+    """The report of a run that was judged. evidence and plan: the contents of evidence.json and plan.json.
+
+    sections: identity, engine and policy, each as its proof gives it or None where it could not be asked.
+    """
     hosts = _hosts(evidence, plan)
     return {
         "schema": SCHEMA,
@@ -35,6 +40,7 @@ def build(
         "hosts": hosts,
         "mtu": plan.get("mtu") or {},
         "coverage": list(coverage),
+        **{name: sections.get(name) for name in SECTIONS},
         "provenance": _provenance(evidence, plan, hosts),
         "changes": changes(evidence, plan, findings),
     }
@@ -83,6 +89,7 @@ def build_refusal(
         "hosts": rows,
         "mtu": plan.get("mtu") or {},
         "coverage": [],
+        **dict.fromkeys(SECTIONS),
         "provenance": _provenance(evidence, plan, rows),
         "changes": [{"what": "The whole run", "state": "left", "why": "The plan was refused before any change."}],
     }

@@ -121,7 +121,15 @@ def healthy(count: int, *, native: bool = False, dual: bool = False) -> Lab:
     cilium = {
         "crds": ["ciliumnodes.cilium.io"],
         "config": config,
-        "daemonset": {"desired": count, "updated": count, "ready": count, "current": True},
+        "daemonset": {
+            "namespace": "kube-system",
+            "name": "cilium",
+            "image": "quay.io/cilium/cilium:v1.20.2@sha256:1f0d",
+            "desired": count,
+            "updated": count,
+            "ready": count,
+            "current": True,
+        },
         "nodes": cilium_nodes,
         "endpoints": None,
     }
