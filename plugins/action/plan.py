@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import difflib
+import hashlib
 import ipaddress
 import json
 import os
@@ -37,6 +38,7 @@ from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.model i
 )
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.variables import by_scope, ours
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.node.interpreter import explain_failure
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan import identity as identity_planning
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan import mesh as mesh_planning
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan import run as planning
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan.hosts import HostState
@@ -75,6 +77,8 @@ class ActionModule(ActionBase):
         names = self._all_hosts()
         host_intents, host_findings = self._host_intents(names)
         findings += host_findings + self._one_intent(names)
+        identity, identity_findings = self._identity(intent, names, findings)
+        findings += identity_findings
         policies, policy_findings = _policies(intent)
         findings += policy_findings
         plan = planning.refused(intent, mode, findings, now)
@@ -113,6 +117,7 @@ class ActionModule(ActionBase):
                         findings=[*findings, *render_findings],
                         started=_run_started(now),
                         now=now,
+                        identity=identity,
                         versions={"collection": _collection_version(), "ansible_core": core_version},
                         mesh_files=read.get("mesh_files"),
                         l7=l7,
@@ -136,6 +141,7 @@ class ActionModule(ActionBase):
             "mode": mode,
             "actions": plan.actions(),
             "policy": plan.document["policy"],
+            "identity": plan.document["identity"],
         }
         lines = planning.summary(plan)
         result: dict[str, t.Any] = {
@@ -169,9 +175,14 @@ class ActionModule(ActionBase):
 
     def _groups(self, plan: planning.Plan, mode: str, limited: bool) -> list[dict[str, t.Any]]:
         """Which in-memory groups hosts join: [{"host", "groups"}]. One host stands for the cluster's work."""
+        kept = plan.document["identity"]
+        groups: dict[str, list[str]] = {}
+        if kept["action"] == "keep" or mode == "verify":
+            groups = {host: ["zerotrust_identity_hosts"] for host in kept["run"]}
         if mode != "site":
-            return []
-        groups: dict[str, list[str]] = {host: ["zerotrust_nic_changes"] for host in sorted(plan.document["nic"])}
+            return [{"host": host, "groups": names} for host, names in sorted(groups.items())]
+        for host in sorted(plan.document["nic"]):
+            groups.setdefault(host, []).append("zerotrust_nic_changes")
         work = any(plan.document[part]["action"] not in ("none", "left") for part in ("cilium", "istio", "policy"))
         hosts = self._vars.get("ansible_play_hosts") or []
         if work and not limited and hosts:
@@ -201,13 +212,40 @@ class ActionModule(ActionBase):
             findings.append(Finding("ZT901", subject, message, remedy=remedy, source="variables"))
         return intent, findings + parsed
 
+    def _identity(
+        self, intent: Intent, names: list[str], known: t.Sequence[Finding]
+    ) -> tuple[dict[str, t.Any], list[Finding]]:
+        """The plan's part on identity, and what is wrong with its variables beside what is known already."""
+        if intent.identity != "spire":
+            return dict(identity_planning.NONE), []
+        variables: dict[str, t.Any] = {}
+        findings: list[Finding] = []
+        for name in ("zerotrust_trust_domain", *by_scope("identity")):
+            try:
+                variables[name] = plain(self._templar.template(self._vars.get(name)))
+            except AnsibleError as error:
+                message = f"{name} cannot be evaluated: {error}"
+                findings.append(Finding("ZT901", Subject("variable", name), message, source="variables"))
+        groups = plain(self._vars.get("groups") or {})
+        servers = variables.get("spire_server_group")
+        if servers is None:
+            servers = groups.get("spire_server") or (groups.get("kube_control_plane") or [])[:1]
+        if servers and not variables.get("spire_server_address"):
+            variables["spire_server_address"] = plain(self._hostvar(servers[0], "ansible_host")) or servers[0]
+        pattern = variables.get("spire_hosts")
+        part, found = identity_planning.check(
+            variables, servers=servers, hosts=_select(str(pattern), groups) if pattern else names, digest=file_digest
+        )
+        told = {finding.subject for finding in [*known, *findings]}
+        return part, findings + [finding for finding in found if finding.subject not in told]
+
     def _one_intent(self, names: list[str]) -> list[Finding]:
         """The intent is one for the cluster: of values that differ by host the first would win in silence."""
         hostvars = self._vars["hostvars"]
         findings = []
         known = [name for name in names if name in hostvars]
         raw = {name: hostvars.raw_get(name) for name in known}
-        for variable in sorted(by_scope("intent")):
+        for variable in sorted(by_scope("intent", "identity")):
             values = {name: canonical(plain(raw[name].get(variable))) for name in known}
             other = next((name for name in known if values[name] != values[known[0]]), None)
             if other is None:
@@ -329,6 +367,18 @@ class ActionModule(ActionBase):
         given = plain(self._templar.template(self._vars.get("zerotrust_report_dir")))
         state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
         return os.path.abspath(os.path.expanduser(str(given or os.path.join(state, "aicluster-zerotrust", "runs"))))
+
+
+def file_digest(path: str) -> str | None:
+    """SHA-256 of a file on the controller, None where it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as stream:
+            for block in iter(lambda: stream.read(1 << 20), b""):
+                digest.update(block)
+    except OSError:
+        return None
+    return digest.hexdigest()
 
 
 def plain(value: t.Any) -> t.Any:

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import typing as t
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 
+from ansible_collections.aicluster.zerotrust.plugins.action.plan import file_digest
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.identity import plan
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.identity.names import Problem
 
@@ -51,15 +51,3 @@ class ActionModule(ActionBase):
             return []
         remedy = "consent to what disrupts is given by extra variables (-e) or a survey, for one run"
         return [Problem("zerotrust_allow", allowed, remedy)]
-
-
-def file_digest(path: str) -> str | None:
-    """SHA-256 of a file on the controller, None where it cannot be read."""
-    digest = hashlib.sha256()
-    try:
-        with open(path, "rb") as stream:
-            for block in iter(lambda: stream.read(1 << 20), b""):
-                digest.update(block)
-    except OSError:
-        return None
-    return digest.hexdigest()

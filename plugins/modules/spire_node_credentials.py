@@ -86,7 +86,7 @@ from ansible_collections.aicluster.zerotrust.plugins.module_utils.node.spire.hos
 def token_reason() -> str:
     """Why the agent needs a token, empty where it holds an SVID that has not ended."""
     try:
-        chain, _bundle = svid.stored()
+        chain, _bundle = svid.stored(render.STORE)
     except SpireError as error:
         return str(error)
     if not chain:

@@ -124,8 +124,6 @@ from ansible_collections.aicluster.zerotrust.plugins.module_utils.node import in
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.node.spire import service as services
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.node.spire.host import SpireError
 
-STORE = os.path.join(render.DATA["agent"], "agent-data.json")
-
 
 def wanted(given: dict[str, t.Any]) -> services.Service:
     component = given["component"]
@@ -133,7 +131,7 @@ def wanted(given: dict[str, t.Any]) -> services.Service:
     if given["certificate"]:
         # An agent reads it whenever it attests, so a running one needs no restart for it.
         others.append(services.File(render.NODE_CERTIFICATE, given["certificate"], 0o644, restart=False))
-    if given["bundle"] and (given["join_token"] or not os.path.exists(STORE)):
+    if given["bundle"] and (given["join_token"] or not os.path.exists(render.STORE)):
         # Only an agent that has not attested reads it; afterwards it keeps its own up to date, which changes often.
         others.append(services.File(render.BUNDLE, given["bundle"], 0o644, restart=False))
     return services.Service(
@@ -194,7 +192,7 @@ def main() -> t.NoReturn:
                 token=given["join_token"],
                 token_path=render.TOKEN,
                 drop_in=given["drop_in"],
-                stale=STORE,
+                stale=render.STORE,
                 wait=given["wait_seconds"],
             )
             result["validated"] = todo.restart

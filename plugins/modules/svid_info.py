@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: svid_info
-short_description: Read which identity a host has: Workload API, agent and server
+short_description: Read which identity a host has, from Workload API, agent and server
 version_added: 0.2.0
 description:
   - Asks the Workload API as the user that the module runs as (with C(become_user) another one), so it shows what that
@@ -122,6 +122,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.identity import entries, render
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.node import interpreter
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.node.spire import svid
 
@@ -142,9 +143,10 @@ def main() -> t.NoReturn:
     if refusal:
         module.fail_json(msg=refusal)
     given, now = module.params, time.time()
-    answer = svid.observe(given["binary"], given["socket"], now)
+    answer = svid.observe(given["binary"], given["socket"], render.STORE, now)
     if given["server"]:
-        answer["server"] = svid.server(given["server_binary"], given["server_socket"], given["set_name"], now)
+        prefix = entries.prefix(given["set_name"])
+        answer["server"] = svid.server(given["server_binary"], given["server_socket"], given["set_name"], prefix, now)
     module.exit_json(changed=False, svid=answer)
 
 

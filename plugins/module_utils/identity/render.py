@@ -20,6 +20,7 @@ NODE_CA_KEY = "/etc/spire/node-ca/ca.key"
 NODE_CERTIFICATE = "/etc/spire/node.pem"
 NODE_KEY = "/etc/spire/node.key"
 BUNDLE = "/etc/spire/bundle.pem"
+STORE = f"{DATA['agent']}/agent-data.json"  # the agent's own SVID and bundle, without its key
 TOKEN = "/run/spire-join-token"
 SERVER_USER = "spire-server"
 

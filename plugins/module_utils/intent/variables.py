@@ -14,8 +14,9 @@ import typing as t
 
 
 class Variable(t.NamedTuple):
-    """A variable: its name, who reads it ("intent" once per cluster, "host" per host, "play" in playbooks, "result"
-    set by the plays themselves), the values that it takes in words, its default in words, and what it is for."""
+    """A variable: its name, who reads it ("intent" and "identity" once per cluster, "host" per host, "play" in
+    playbooks, "result" set by the plays themselves), the values that it takes in words, its default in words,
+    and what it is for."""
 
     name: str
     scope: str
@@ -98,6 +99,55 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("mtls_policy_stage", "intent", "observe, audit, enforce", "observe", "try or apply policies"),
     Variable("mtls_policy_stages", "intent", "{namespace: stage}", "empty", "another stage for a namespace"),
     Variable("mtls_policy_set", "intent", "label value", "default", "name of the set of policies, for pruning"),
+    Variable("spire_hosts", "identity", "host pattern", "the hosts of the cluster", "who gets an agent"),
+    Variable(
+        "spire_server_group",
+        "identity",
+        "list of one host",
+        "the group spire_server",
+        "where the server runs",
+    ),
+    Variable("spire_server_address", "identity", "name or address", "its ansible_host", "where agents reach it"),
+    Variable("spire_server_port", "identity", "port", "8081", "its port"),
+    Variable("spire_server_binary", "identity", "path or https URL", "unset", "spire-server"),
+    Variable("spire_server_sha256", "identity", "SHA-256", "unset", "its digest; needed with a URL"),
+    Variable("spire_agent_binary", "identity", "path or https URL", "unset", "spire-agent"),
+    Variable("spire_agent_sha256", "identity", "SHA-256", "unset", "its digest; needed with a URL"),
+    Variable("spire_bin_dir", "identity", "path", "/usr/local/bin", "where programs go on hosts"),
+    Variable("spire_download_dir", "identity", "path", "~/.cache/...", "where the controller keeps downloads"),
+    Variable("spire_node_attestation", "identity", "x509pop, join_token", "x509pop", "how hosts prove themselves"),
+    Variable("spire_node_ca", "identity", "role, site", "role", "who certifies hosts"),
+    Variable("spire_node_certificate_days", "identity", "1 to 3650", "365", "life of the role's certificates"),
+    Variable("spire_node_ca_bundle", "identity", "path", "unset", "the site's CA, on the server's host"),
+    Variable("spire_node_certificate", "identity", "path", "unset", "the site's certificate, on each host"),
+    Variable("spire_node_private_key", "identity", "path", "unset", "its key"),
+    Variable("spire_ca_ttl", "identity", "duration", "24h", "life of SPIRE's CA"),
+    Variable("spire_svid_ttl", "identity", "duration", "1h", "life of X.509 SVIDs"),
+    Variable("spire_jwt_svid_ttl", "identity", "duration", "5m", "life of JWT SVIDs"),
+    Variable("spire_agent_ttl", "identity", "duration", "as the SVIDs", "life of agents' SVIDs"),
+    Variable("spire_availability_target", "identity", "duration", "unset", "how long SVIDs must last without a server"),
+    Variable("spire_ca_key_type", "identity", "ec-p256, rsa-2048, ...", "ec-p256", "kind of the CA's key"),
+    Variable("spire_upstream_authority", "identity", "{type: none or disk, ...}", "none", "who signs SPIRE's CA"),
+    Variable("spire_workload_attestors", "identity", "list of unix, systemd", "both", "how workloads are recognised"),
+    Variable("spire_log_level", "identity", "debug, info, warn, error", "info", "level of both logs"),
+    Variable("spire_entries", "identity", "list of entries", "empty", "who gets which identity"),
+    Variable("spire_entry_set", "identity", "name", "default", "name of the set of entries, for pruning"),
+    Variable("spire_plan", "result", "", "", "work of the role spire"),
+    Variable("spire_bundle", "result", "", "", "work of the role spire"),
+    Variable("spire_node_ca_state", "result", "", "", "work of the role spire"),
+    Variable("spire_credentials", "result", "", "", "work of the role spire"),
+    Variable("spire_signed", "result", "", "", "work of the role spire"),
+    Variable("spire_token", "result", "", "", "work of the role spire"),
+    Variable("spire_download", "result", "", "", "work of the role spire"),
+    Variable("spire_component", "result", "", "", "work of the role spire"),
+    Variable("spire_source", "result", "", "", "work of the role spire"),
+    Variable("spire_program_there", "result", "", "", "work of the role spire"),
+    Variable("spire_program_differs", "result", "", "", "work of the role spire"),
+    Variable("spire_running", "result", "", "", "work of the role spire"),
+    Variable("spire_server_service", "result", "", "", "work of the role spire"),
+    Variable("spire_agent_service", "result", "", "", "work of the role spire"),
+    Variable("zerotrust_identity_pattern", "result", "", "", "hosts of the playbook identity"),
+    Variable("zerotrust_svid", "result", "", "", "registered svid_info result"),
     Variable("nic_tuning_accept_untested_hardware", "host", "boolean", "false", "write to NICs never tested"),
     Variable("nic_tuning_deadline", "play", "seconds", "60", "when a host rolls back unless confirmed"),
     Variable("nic_tuning_probe_targets", "play", "list of addresses", "peers and gateway", "where probes go"),
@@ -124,7 +174,7 @@ VARIABLES: tuple[Variable, ...] = (
 )
 
 NAMES: frozenset[str] = frozenset(variable.name for variable in VARIABLES)
-PREFIXES = ("zerotrust_", "cilium_", "istio_ambient_", "mtls_policy_", "nic_tuning_")
+PREFIXES = ("zerotrust_", "cilium_", "istio_ambient_", "mtls_policy_", "nic_tuning_", "spire_")
 
 # Other roles of a user's inventory have variables of this prefix, too (kubespray's cilium_tunnel_mode).
 SHARED_PREFIXES = ("cilium_",)

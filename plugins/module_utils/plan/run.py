@@ -26,6 +26,7 @@ from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan import (
     cilium,
     cluster_checks,
     existing,
+    identity,
     kernel,
     matching,
     mesh,
@@ -67,6 +68,7 @@ class Inputs:
     started: float
     now: float
     versions: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    identity: t.Mapping[str, t.Any] = dataclasses.field(default_factory=lambda: identity.NONE)
     mesh_files: t.Mapping[str, t.Any] | None = None
     l7: t.Sequence[str] = ()
 
@@ -87,12 +89,13 @@ class Plan:
         return fingerprint(self.document)
 
     def actions(self) -> Json:
-        """What the run does: {"cilium": ..., "istio": ..., "policy": ..., "nic": {host: [changes]}}."""
+        """What the run does: {"cilium", "istio", "policy", "identity": action, "nic": {host: [changes]}}."""
         document = self.document
         return {
             "cilium": document["cilium"]["action"],
             "istio": document["istio"]["action"],
             "policy": document["policy"]["action"],
+            "identity": document["identity"]["action"],
             "nic": document["nic"],
         }
 
@@ -126,6 +129,7 @@ def build_plan(inputs: Inputs) -> Plan:
     # Of another cluster nothing is worth saying but that it is another.
     right = not any(found.code in ("ZT907", "ZT908") and found.subject.kind != "host" for found in findings)
     findings += _observation(inputs)
+    findings += identity.check_server(inputs.identity, inputs.hosts) if inputs.mode == "site" else []
     devices, direct = node_network(inputs.hosts, node_of)
     networks = node_networks(inputs.hosts, node_of)
     budget, budget_findings = _budget(inputs, intent, cluster, node_of)
@@ -142,7 +146,7 @@ def build_plan(inputs: Inputs) -> Plan:
         "values": {},
     }
     changes: dict[str, list[Json]] = {}
-    policy_action = "none"
+    policy_action = identity_action = "none"
     istio_part = mesh.nothing(intent)
     istio_plan: Json | None = None
     if inputs.mode != "verify":
@@ -177,6 +181,7 @@ def build_plan(inputs: Inputs) -> Plan:
             findings = _finish(findings, inputs)
             if not any(finding.blocks for finding in findings):
                 changes = nic_changes
+                identity_action = inputs.identity["action"]
                 cilium_part.update(action=action.name, reasons=list(action.reasons), left=action.left)
                 istio_part = istio_plan or istio_part
             else:
@@ -208,6 +213,11 @@ def build_plan(inputs: Inputs) -> Plan:
             "cluster": policy_label(intent, cluster),
             "allow_prune": intent.allows("prune"),
         },
+        "identity": {
+            **inputs.identity,
+            "action": identity_action,
+            "run": identity.taking_part(inputs.identity, inputs.hosts),
+        },
         "policies": [dict(policy) for policy in inputs.policies],
         "findings": [finding.to_dict() for finding in findings],
     }
@@ -232,6 +242,7 @@ def refused(intent: Intent, mode: str, findings: t.Sequence[Finding], now: float
         "cilium": {"action": "none", "values": {}},
         "istio": mesh.nothing(intent),
         "policy": {"action": "none"},
+        "identity": dict(identity.NONE),
         "policies": [],
         "findings": [finding.to_dict() for finding in finished],
     }
@@ -315,6 +326,10 @@ def summary(plan: Plan) -> list[str]:
         why = f" ({'; '.join(part['reasons'])})" if part["reasons"] else ""
         lines.append(f"Istio Ambient: {part['action']}{why}")
     lines.append(f"policies: {document['policy']['action']}, {len(document['policies'])} objects")
+    kept = document["identity"]
+    if kept["action"] != "none":
+        hosts_text = f"{len(kept['hosts'])} hosts, server {', '.join(kept['servers'])}, {kept['entries']} entries"
+        lines.append(f"identity: SPIRE on {hosts_text}")
     lines.append(f"NIC changes: {len(document['nic'])} hosts")
     accepted = [finding for finding in plan.findings if finding.state == "accepted"]
     if accepted:

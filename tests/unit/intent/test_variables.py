@@ -14,7 +14,7 @@ from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent import 
 
 ROOT = pathlib.Path(__file__).parents[3]
 # The variables of the roles whose prefix is checked; others (report_, verify_, preflight_) are the roles' own.
-CHECKED = ("zerotrust_", "cilium_", "istio_ambient_", "mtls_policy_", "nic_tuning_")
+CHECKED = ("zerotrust_", "cilium_", "istio_ambient_", "mtls_policy_", "nic_tuning_", "spire_")
 
 
 def test_table_has_no_duplicates_and_one_prefix_each() -> None:

@@ -137,7 +137,7 @@ def fetched(monkeypatch: pytest.MonkeyPatch, code: int, out: str, err: str = "")
         return real(argv, **options)
 
     monkeypatch.setattr(svid, "run", run)
-    return svid.observe("spire-agent", "/s", time.time())
+    return svid.observe("spire-agent", "/s", "/missing", time.time())
 
 
 @needs_openssl

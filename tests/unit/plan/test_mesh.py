@@ -311,7 +311,7 @@ def test_a_bad_intent_gives_one_clear_error_and_no_action(
     assert only.message
     assert only.remedy
     assert subject.split(".")[0].split(":")[0] in only.line()
-    assert made.actions() == {"cilium": "none", "istio": "none", "policy": "none", "nic": {}}
+    assert made.actions() == {"cilium": "none", "istio": "none", "policy": "none", "identity": "none", "nic": {}}
     assert made.document["istio"]["charts"] == []
 
 
@@ -394,7 +394,7 @@ def test_second_run_has_nothing_to_do_and_shows_nothing() -> None:
     found = over_our_cilium()
     made = plan(found=running(), cluster=found)
     assert made.blockers == [], [one.line() for one in made.blockers]
-    assert made.actions() == {"cilium": "none", "istio": "none", "policy": "none", "nic": {}}
+    assert made.actions() == {"cilium": "none", "istio": "none", "policy": "none", "identity": "none", "nic": {}}
     shown = diff(made, {**found, "mesh": running()})
     assert (shown["before"], shown["after"]) == ("", "")
 

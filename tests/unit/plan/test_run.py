@@ -23,7 +23,7 @@ def _blockers(made: run.Plan) -> list[tuple[str, str]]:
 def test_healthy_first_run_installs() -> None:
     made = plan()
     assert _blockers(made) == []
-    assert made.actions() == {"cilium": "install", "istio": "none", "policy": "none", "nic": {}}
+    assert made.actions() == {"cilium": "install", "istio": "none", "policy": "none", "identity": "none", "nic": {}}
     assert made.document["mtu"]["pod"] == 1500 - 95 - 50
 
 
@@ -31,7 +31,7 @@ def test_second_run_has_nothing_to_do() -> None:
     first = plan()
     second = plan(found=factory.installed(first.document["cilium"]["values"]))
     assert _blockers(second) == []
-    assert second.actions() == {"cilium": "none", "istio": "none", "policy": "none", "nic": {}}
+    assert second.actions() == {"cilium": "none", "istio": "none", "policy": "none", "identity": "none", "nic": {}}
     assert run.diff(second, factory.installed({}))["after"] == ""
 
 
@@ -51,7 +51,7 @@ def test_blocker_on_one_host_leaves_no_action_anywhere() -> None:
         policies=[{"kind": "CiliumNetworkPolicy"}],
     )
     assert _blockers(made) == [("ZT101", "host gpu2")]
-    assert made.actions() == {"cilium": "none", "istio": "none", "policy": "none", "nic": {}}
+    assert made.actions() == {"cilium": "none", "istio": "none", "policy": "none", "identity": "none", "nic": {}}
 
 
 def test_accepted_blocker_does_not_stop() -> None:
@@ -261,7 +261,7 @@ def test_plan_of_a_refused_intent_is_a_document_too() -> None:
     finding = Finding("ZT903", Subject("variable", "zerotrust_pod_cidrs"), "bad")
     made = run.refused(intent(), "site", [finding], factory.NOW)
     assert _blockers(made) == [("ZT903", "variable zerotrust_pod_cidrs")]
-    assert made.actions() == {"cilium": "none", "istio": "none", "policy": "none", "nic": {}}
+    assert made.actions() == {"cilium": "none", "istio": "none", "policy": "none", "identity": "none", "nic": {}}
     assert run.summary(made)
 
 

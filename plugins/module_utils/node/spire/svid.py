@@ -20,19 +20,20 @@ import textwrap
 import time
 import typing as t
 
-from ansible_collections.aicluster.zerotrust.plugins.module_utils.identity import entries, render
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.node.spire.host import SpireError, read, run
 
 # The fields that we want; every other one, the private key among them, does not outlive the parser.
 _KEEP = {"svids", "spiffe_id", "x509_svid", "bundle", "hint"}
 
 
-STORE = os.path.join(render.DATA["agent"], "agent-data.json")
 Json = dict[str, t.Any]
 
 
-def observe(binary: str, socket: str, now: float) -> Json:
-    """The result of svid_info without the server's part. now: the host's clock, epoch seconds."""
+def observe(binary: str, socket: str, store: str, now: float) -> Json:
+    """The result of svid_info without the server's part. now: the host's clock, epoch seconds.
+
+    store: the agent's agent-data.json.
+    """
     result: Json = {
         "schema": 2,
         "epoch": now,
@@ -50,7 +51,7 @@ def observe(binary: str, socket: str, now: float) -> Json:
     agent["state"], agent["why"] = _judge(agent, result["error"])
     agent.update(svid=None, error=None)
     try:
-        chain, authorities = stored()
+        chain, authorities = stored(store)
         agent["svid"] = certificate(chain, authorities, now) if chain else None
         result["bundle"] = bundle(authorities, now)
     except SpireError as error:
@@ -89,7 +90,7 @@ def _fetch(result: Json, binary: str, socket: str, now: float) -> None:
         result["error"] = str(error)
 
 
-def stored(path: str = STORE) -> tuple[list[str], list[str]]:
+def stored(path: str) -> tuple[list[str], list[str]]:
     """The agent's own SVID with its chain, and its trust bundle, in PEM; empty before it has attested.
 
     Its store holds base64 of PEM, and certificates only: the key is in another file.
@@ -106,8 +107,11 @@ def stored(path: str = STORE) -> tuple[list[str], list[str]]:
     return found[0], found[1]
 
 
-def server(binary: str, socket: str, set_name: str, now: float) -> Json:
-    """The server's part: its CA, bundle, entries and agents. What could not be read is None, and error says why."""
+def server(binary: str, socket: str, set_name: str, prefix: str, now: float) -> Json:
+    """The server's part: its CA, bundle, entries and agents. What could not be read is None, and error says why.
+
+    prefix: how the ids of the set's entries begin.
+    """
     result: Json = {"service": service_state("server"), "healthy": healthy(binary, socket), "trust_domain": None}
     result.update(ca=None, bundle=[], entries=None, agents=None, error=None)
 
@@ -131,7 +135,7 @@ def server(binary: str, socket: str, set_name: str, now: float) -> Json:
         result["trust_domain"] = trust["trust_domain"]
         result["bundle"] = bundle([_pem(base64.b64decode(one["asn1"])) for one in trust["x509_authorities"]], now)
         ids = [str(entry["id"]) for entry in ask("entry", "show").get("entries") or []]
-        ours = sum(one.startswith(entries.prefix(set_name)) for one in ids)
+        ours = sum(one.startswith(prefix) for one in ids)
         result["entries"] = {"set": set_name, "ours": ours, "total": len(ids)}
         result["agents"] = _agents(ask("agent", "list").get("agents") or [], now)
     except (SpireError, KeyError, TypeError, ValueError) as error:
