@@ -23,6 +23,7 @@ from ansible_collections.aicluster.zerotrust.plugins.module_utils.report.files i
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.report.summary import summary
 
 MODULE = "aicluster.zerotrust.cluster_info"
+POLICY_MODULE = "aicluster.zerotrust.mtls_policy"
 
 
 class ActionModule(ActionBase):
@@ -37,7 +38,7 @@ class ActionModule(ActionBase):
         run = self._run_of(task_vars)
         plan = self._plan_of(run)
         cluster, cluster_error = self._cluster(plan, task_vars)
-        policy_state, policy_error = policy_evidence(task_vars.get("zerotrust_policy_state"))
+        policy_state, policy_error = policy_evidence(self._policy_state(plan, run, task_vars))
         evidence = {
             "schema": 1,
             "run": {**run, "check_mode": bool(self._task.check_mode)},
@@ -92,14 +93,40 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(f"{path} cannot be read: {error}. Run the plan first.") from error
         return plan
 
+    def _connection(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        names = {"kubeconfig": "zerotrust_kubeconfig", "context": "zerotrust_context"}
+        return {
+            option: self._templar.template(task_vars[name]) for option, name in names.items() if task_vars.get(name)
+        }
+
+    def _policy_state(
+        self, plan: dict[str, t.Any], run: dict[str, t.Any], task_vars: dict[str, t.Any]
+    ) -> dict[str, t.Any] | None:
+        """What mtls_policy says of the set with stage compare; None where the plan has no policies."""
+        if not plan.get("policies"):
+            return None
+        part = plan.get("policy") or {}
+        arguments = self._connection(task_vars)
+        arguments.update(stage="compare", set_name=part.get("set") or "default", cluster_name=part.get("cluster") or "")
+        api_host = self._templar.template(task_vars.get("zerotrust_api_host") or "localhost")
+        if api_host in ("localhost", "127.0.0.1"):
+            # On the controller the plan's file is read where it lies; megabytes do not travel as arguments.
+            arguments["plan_file"] = str(pathlib.Path(run["dir"]) / "plan.json")
+        else:
+            arguments["objects"] = plan["policies"]
+        try:
+            answer: dict[str, t.Any] = self._execute_module(
+                module_name=POLICY_MODULE, module_args=arguments, task_vars=task_vars
+            )
+        except AnsibleError as error:
+            return {"failed": True, "msg": str(error)}
+        return answer
+
     def _cluster(
         self, plan: dict[str, t.Any], task_vars: dict[str, t.Any]
     ) -> tuple[dict[str, t.Any] | None, str | None]:
         """(what the API says now, why not). An API that does not answer is unknown, and no reason to stop."""
-        names = {"kubeconfig": "zerotrust_kubeconfig", "context": "zerotrust_context"}
-        arguments = {
-            option: self._templar.template(task_vars[name]) for option, name in names.items() if task_vars.get(name)
-        }
+        arguments = self._connection(task_vars)
         intent = plan.get("intent") or {}
         cilium = intent.get("cilium") or {}
         if intent.get("engine") == "istio_ambient":
@@ -153,14 +180,14 @@ def svid_evidence(hostvars: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     return found or {"state": "unknown", "error": error, "svids": [], "agent": None, "bundle": [], "server": None}
 
 
-def policy_evidence(registered: t.Any) -> tuple[dict[str, t.Any] | None, str]:
+def policy_evidence(answer: t.Mapping[str, t.Any] | None) -> tuple[dict[str, t.Any] | None, str]:
     """(result of mtls_policy with stage compare, why there is none)."""
-    if not isinstance(registered, dict):
-        return None, "the set was not compared in this run"
-    if registered.get("stage") == "compare" and not registered.get("failed"):
+    if answer is None:
+        return None, "there is no set to compare"
+    if answer.get("stage") == "compare" and not answer.get("failed"):
         kept = ("engine", "missing", "drifted", "foreign", "unchanged", "extra", "conditions")
-        return {key: registered.get(key) for key in kept}, ""
-    return None, str(registered.get("msg") or "the comparison gave no result")
+        return {key: answer.get(key) for key in kept}, ""
+    return None, str(answer.get("msg") or "the comparison gave no result")
 
 
 def started_of(run_id: str) -> str | None:

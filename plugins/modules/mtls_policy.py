@@ -45,9 +45,10 @@ options:
     type: str
     required: true
   stage:
-    description: V(observe) tries everything on the API server and keeps nothing; V(enforce) applies.
+    description: V(observe) tries everything on the API server and keeps nothing; V(enforce) applies; V(compare) only
+      reads and tells what differs.
     type: str
-    choices: [observe, enforce]
+    choices: [observe, enforce, compare]
     default: observe
   allow_prune:
     description:
@@ -100,6 +101,34 @@ stage:
   description: The stage that was in force; observe in check mode.
   returned: always
   type: str
+missing:
+  description: Objects of the set that the cluster lacks.
+  returned: when O(stage=compare)
+  type: list
+  elements: str
+drifted:
+  description: Objects that differ, each with the object and its fields.
+  returned: when O(stage=compare)
+  type: list
+  elements: dict
+foreign:
+  description: Objects of another owner that have a name of the set.
+  returned: when O(stage=compare)
+  type: list
+  elements: str
+extra:
+  description: Objects with the set's labels that are not in the set.
+  returned: when O(stage=compare)
+  type: list
+  elements: str
+conditions:
+  description: What the engine says of the objects, as accepted, refused (object, message) and unknown.
+  returned: when O(stage=compare)
+  type: dict
+engine:
+  description: The engine for which the objects are, cilium or istio_ambient.
+  returned: when O(stage=compare)
+  type: str
 """
 
 import contextlib
@@ -108,7 +137,7 @@ import json
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster import apply, lease
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster import apply, compare, lease
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster.client import (
     CONNECTION_OPTIONS,
     ApiError,
@@ -144,7 +173,7 @@ def main() -> None:
             "plan_file": {"type": "path"},
             "set_name": {"type": "str", "default": "default"},
             "cluster_name": {"type": "str", "required": True},
-            "stage": {"type": "str", "choices": ["observe", "enforce"], "default": "observe"},
+            "stage": {"type": "str", "choices": ["observe", "enforce", "compare"], "default": "observe"},
             "allow_prune": {"type": "bool", "default": False},
             "holder": {"type": "str", "default": ""},
         },
@@ -156,6 +185,9 @@ def main() -> None:
     dry_run = module.check_mode or given["stage"] == "observe"
     try:
         client = connect(given["kubeconfig"], given["context"])
+        if given["stage"] == "compare":
+            seen = compare.compare(client, objects_of(module), given["set_name"], given["cluster_name"])
+            module.exit_json(changed=False, stage="compare", **seen)
         done = apply.apply(
             client,
             objects_of(module),
