@@ -15,6 +15,7 @@ import platform
 import re
 import typing as t
 
+from lab.build import cached
 from lab.common import REPO, run
 from lab.state import State, directory
 
@@ -60,19 +61,23 @@ def _holds(entry: t.Mapping[str, t.Any], wireguard: bool) -> bool:
     if condition == "options_missing":
         config = kernel_options()
         return config is not None and any(option not in config for option in entry["observed"])
+    if condition == "stand_in":
+        return True  # kwok plays every kubelet, so what a pod's program would do is never done
     raise ValueError(f"unknown condition {condition!r} in {ACCEPTED}")
 
 
 def accepted(hosts: t.Iterable[str], wireguard: bool) -> list[dict[str, t.Any]]:
-    """Entries of zerotrust_accept: the fixed list of lab/accepted.json, spelled out for each host by name."""
+    """Entries of zerotrust_accept: the fixed list of lab/accepted.json, spelled out for each host by name, or for the
+    subjects that an entry names."""
     table = json.loads(ACCEPTED.read_text(encoding="utf-8"))
     until = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=table["valid_days"])).date()
     shared = {"owner": table["owner"], "until": until.isoformat()}
     entries = []
     for entry in table["findings"]:
         if _holds(entry, wireguard):
-            kept = {key: value for key, value in entry.items() if key != "when"}
-            entries += [{**kept, "subject": f"host {host}", **shared} for host in hosts]
+            kept = {key: value for key, value in entry.items() if key not in ("when", "subjects")}
+            subjects = entry.get("subjects") or [f"host {host}" for host in hosts]
+            entries += [{**kept, "subject": subject, **shared} for subject in subjects]
     return entries
 
 
@@ -114,6 +119,10 @@ def build(state: State) -> dict[str, t.Any]:
         "cilium_k8s_service_port": state["control_plane"]["port"],
         "lab_name": state["name"],
     }
+    # optional tools, which nothing of the laboratory needs: their variables are there when they were built
+    for name in ("spire-server", "spire-agent"):
+        if cached(name).exists():
+            variables[f"{name.replace('-', '_')}_binary"] = str(cached(name))
     return {
         "_meta": {"hostvars": hostvars},
         "all": {"children": ["ungrouped", *groups], "vars": variables},

@@ -93,7 +93,7 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(f"{path} cannot be read: {error}. Run the plan first.") from error
         return plan
 
-    def _connection(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+    def _api_options(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         names = {"kubeconfig": "zerotrust_kubeconfig", "context": "zerotrust_context"}
         return {
             option: self._templar.template(task_vars[name]) for option, name in names.items() if task_vars.get(name)
@@ -106,7 +106,7 @@ class ActionModule(ActionBase):
         if not plan.get("policies"):
             return None
         part = plan.get("policy") or {}
-        arguments = self._connection(task_vars)
+        arguments = self._api_options(task_vars)
         arguments.update(stage="compare", set_name=part.get("set") or "default", cluster_name=part.get("cluster") or "")
         api_host = self._templar.template(task_vars.get("zerotrust_api_host") or "localhost")
         if api_host in ("localhost", "127.0.0.1"):
@@ -126,7 +126,7 @@ class ActionModule(ActionBase):
         self, plan: dict[str, t.Any], task_vars: dict[str, t.Any]
     ) -> tuple[dict[str, t.Any] | None, str | None]:
         """(what the API says now, why not). An API that does not answer is unknown, and no reason to stop."""
-        arguments = self._connection(task_vars)
+        arguments = self._api_options(task_vars)
         intent = plan.get("intent") or {}
         cilium = intent.get("cilium") or {}
         if intent.get("engine") == "istio_ambient":
