@@ -13,10 +13,13 @@ import pathlib
 import typing as t
 
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.findings.registry import CODES
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.proof.identity import span
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.report.summary import consequences, deciding, roots
 
 Data = t.Mapping[str, t.Any]
 LARGEST_MATRIX = 64
+LONGEST_TABLE = 40
+"""Rows of a table; beyond them it shows what is not ok, and of that no more than this."""
 SYMBOLS = {"proved": "✓", "failed": "✕", "unknown": "?", "excluded": "\u2013"}
 STATES = {"pass": ("✓", "Pass"), "fail": ("✕", "Fail"), "unknown": ("?", "Unknown"), "refused": ("✕", "Refused")}
 
@@ -29,6 +32,7 @@ def render(report: Data) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["show"] = show
+    environment.filters["span"] = span
     template = pathlib.Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
     return environment.from_string(template).render(page(report))
 
@@ -66,6 +70,59 @@ def page(report: Data) -> dict[str, t.Any]:
         "matrix": matrix(report["pairs"]),
         "symbols": SYMBOLS,
         "budget": budget(report["mtu"]),
+        "identity": identity(report.get("identity")),
+        "engine": engine(report.get("engine")),
+        "policy": policy(report.get("policy")),
+    }
+
+
+def bounded(rows: t.Sequence[Data]) -> dict[str, t.Any]:
+    """All rows of a short table; of a long one those that are not ok. Returns {"rows", "total", "hidden"}."""
+    shown = rows if len(rows) <= LONGEST_TABLE else [row for row in rows if row["state"] != "ok"][:LONGEST_TABLE]
+    return {"rows": shown, "total": len(rows), "hidden": len(rows) - len(shown)}
+
+
+def identity(section: Data | None) -> dict[str, t.Any] | None:
+    """The section with bounded tables; None where there is nothing to show."""
+    if section is None:
+        return None
+    held = [
+        row for row in section.get("agents") or () if row["seconds_left"] is not None and row["state"] != "excluded"
+    ]
+    first = min(held, key=lambda row: row["seconds_left"]) if held else None
+    return {**section, "agents": bounded(section.get("agents") or ()), "first": first}
+
+
+def engine(section: Data | None) -> dict[str, t.Any] | None:
+    if section is None:
+        return None
+    names = {"cilium": "Cilium", "istio_ambient": "Istio Ambient", "none": "none"}
+    tables = {name: bounded(section[name]) for name in ("namespaces", "waypoints")}
+    return {**section, "title": names[section["engine"]], **tables}
+
+
+def policy(section: Data | None) -> dict[str, t.Any] | None:
+    """Stages that differ from the rest are what a reader looks for in a long list: the commonest is folded."""
+    if section is None:
+        return None
+    counts: dict[str, int] = {}
+    for row in section["stages"]:
+        counts[row["stage"]] = counts.get(row["stage"], 0) + 1
+    common = max(counts, key=lambda stage: counts[stage]) if counts else None
+    stages = bounded([{**row, "state": "ok" if row["stage"] == common else "other"} for row in section["stages"]])
+    differences = [
+        *({"object": key, "word": "missing"} for key in section["missing"]),
+        *({"object": entry["object"], "word": "differs"} for entry in section["drifted"]),
+        *({"object": str(key), "word": "another's"} for key in section["foreign"]),
+        *({"object": key, "word": "not intended"} for key in section["extra"]),
+    ]
+    cut = differences[:LONGEST_TABLE]
+    return {
+        **section,
+        "stages": stages,
+        "stage_counts": counts,
+        "differences": cut,
+        "more_differences": len(differences) - len(cut),
     }
 
 

@@ -11,6 +11,7 @@ import typing as t
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.findings.finding import Finding, Subject
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.report.build import build_refusal
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.report.conclude import conclude
+from ansible_collections.aicluster.zerotrust.tests.unit.proof import sections
 from ansible_collections.aicluster.zerotrust.tests.unit.proof.clusters import Lab, healthy
 
 TODAY = datetime.date(2026, 11, 22)
@@ -71,6 +72,19 @@ def run_of(lab: Lab, *, plan_findings: t.Sequence[Finding] = (), **intent: t.Any
 
 def report_of(lab: Lab, **more: t.Any) -> dict[str, t.Any]:
     return conclude(*run_of(lab, **more), TODAY)
+
+
+def whole(
+    lab: Lab, change: t.Callable[[dict[str, t.Any], dict[str, t.Any]], t.Any] = lambda evidence, plan: None
+) -> dict[str, t.Any]:
+    """The report of a lab with SPIRE, Istio Ambient and three policies; change spoils evidence and plan."""
+    more = sections.ambient(lab)
+    part, answers = sections.spire(lab)
+    evidence, plan = run_of(lab)
+    plan.update(more, identity=part)
+    evidence.update(identity=answers, policy_state=sections.compared())
+    change(evidence, plan)
+    return conclude(evidence, plan, TODAY)
 
 
 def refusal() -> dict[str, t.Any]:

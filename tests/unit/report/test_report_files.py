@@ -18,7 +18,7 @@ from ansible_collections.aicluster.zerotrust.plugins.module_utils.report.files i
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.report.html import common_domain, matrix, render
 from ansible_collections.aicluster.zerotrust.tests.unit.proof import faults
 from ansible_collections.aicluster.zerotrust.tests.unit.proof.clusters import Lab, healthy
-from ansible_collections.aicluster.zerotrust.tests.unit.report.cases import refusal, report_of
+from ansible_collections.aicluster.zerotrust.tests.unit.report.cases import refusal, report_of, whole
 
 SCHEMA = json.loads((pathlib.Path(__file__).parents[3] / "docs" / "report.schema.json").read_text())
 
@@ -57,6 +57,22 @@ def broken(fault: t.Callable[..., t.Any]) -> dict[str, t.Any]:
     return report_of(lab)
 
 
+def spoil(evidence: dict[str, t.Any], plan: dict[str, t.Any]) -> None:
+    """Something wrong in each section."""
+    evidence["identity"]["n1"]["agent"].update(state="down", why="no socket", healthy=False)
+    evidence["identity"]["n2"]["agent"]["svid"].update(seconds_left=500, not_after=0, not_before=-3600)
+    mesh = evidence["cluster"]["mesh"]
+    mesh["ztunnel"]["ready"] = 2
+    mesh["enrolled"]["shop"]["redirected"] = 1
+    mesh["waypoints"][0]["programmed"] = False
+    evidence["policy_state"].update(
+        missing=["AuthorizationPolicy shop/cart"],
+        drifted=[{"object": "AuthorizationPolicy shop/api", "fields": ["spec.rules"]}],
+        extra=["AuthorizationPolicy shop/old"],
+        unchanged=1,
+    )
+
+
 CASES = {
     "pass": lambda: report_of(healthy(4)),
     "single node": lambda: report_of(healthy(1)),
@@ -64,6 +80,9 @@ CASES = {
     "unknown": lambda: broken(faults.unreachable),
     "off": lambda: broken(faults.switched_off),
     "refused": refusal,
+    "everything": lambda: whole(healthy(4)),
+    "everything broken": lambda: whole(healthy(4), spoil),
+    "large": lambda: whole(healthy(50)),
 }
 
 
@@ -80,6 +99,30 @@ def test_every_case_has_the_schema_and_a_whole_page(case: str) -> None:
     assert "://" not in render(report)
     assert "url(" not in render(report)
     assert "@import" not in render(report)
+
+
+def test_sections_say_what_was_seen_and_what_was_not() -> None:
+    text = Page(render(whole(healthy(4)))).text
+    assert "4 of 4 agents run, are attested and hold a valid SVID of lab.example.org" in text
+    assert "That TCP between enrolled workloads is encrypted is the mesh's own word" in text
+    assert "claimed by the mesh and not proved here" in text
+    text = Page(render(whole(healthy(4), spoil))).text
+    assert "ztunnel is ready on 2 of 4 nodes" in text
+    assert "AuthorizationPolicy shop/old: not intended" in text
+    text = Page(render(report_of(healthy(4)))).text
+    assert "zerotrust_identity is none" in text
+    assert "Trust domain" not in text
+
+
+def test_sections_of_a_large_cluster_show_exceptions_only() -> None:
+    text = Page(render(whole(healthy(50)))).text
+    assert "0 of 50 hosts, all of them ok" in text
+
+    def one(evidence: dict[str, t.Any], plan: dict[str, t.Any]) -> None:
+        evidence["identity"]["n7"]["agent"].update(healthy=False)
+
+    text = Page(render(whole(healthy(50), one))).text
+    assert "1 of 50 hosts: those that are not ok" in text
 
 
 def test_words_of_the_verdict() -> None:

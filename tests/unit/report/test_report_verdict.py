@@ -16,7 +16,14 @@ from ansible_collections.aicluster.zerotrust.plugins.module_utils.report.summary
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.report.verdict import judge
 from ansible_collections.aicluster.zerotrust.tests.unit.proof import faults
 from ansible_collections.aicluster.zerotrust.tests.unit.proof.clusters import healthy
-from ansible_collections.aicluster.zerotrust.tests.unit.report.cases import TODAY, node_info, refusal, report_of, run_of
+from ansible_collections.aicluster.zerotrust.tests.unit.report.cases import (
+    TODAY,
+    node_info,
+    refusal,
+    report_of,
+    run_of,
+    whole,
+)
 
 
 def finding(code: str, **more: t.Any) -> Finding:
@@ -136,6 +143,41 @@ def test_no_encryption_intended_is_said() -> None:
         "state": "clear",
         "why": "No encryption is intended.",
     }
+
+
+def test_a_mesh_passes_only_when_its_unproved_encryption_is_accepted() -> None:
+    report = whole(healthy(4))
+    assert report["verdict"]["state"] == "unknown"
+    deciding = [f["code"] for f in roots(report) if f["severity"] == "fail" and f["state"] != "accepted"]
+    assert deciding == ["ZT668"]
+    lab = healthy(4)
+    lab.intent["accept"] = [accept("ZT668", "cluster test")]
+    report = whole(lab)
+    assert report["verdict"]["state"] == "pass"
+    assert "not known: TCP between pods of the mesh" in report["verdict"]["scope"]
+    assert "identity: 4 of 4 hosts" in report["verdict"]["scope"]
+
+
+def test_a_mesh_without_encryption_below_says_what_the_pass_rests_on() -> None:
+    lab = healthy(4)
+    lab.intent.update(accept=[accept("ZT668", "cluster test")], transport_encryption="none")
+    lab.cluster["cilium"]["config"]["enable-wireguard"] = "false"
+    verdict = whole(lab)["verdict"]
+    assert verdict["state"] == "pass"
+    assert verdict["text"].startswith("pass, resting on the mesh's word: nothing else encrypts between the nodes")
+
+
+def test_an_unreachable_host_is_one_unknown_for_tunnel_and_identity() -> None:
+    lab = healthy(4)
+    lab.intent["accept"] = [accept("ZT668", "cluster test")]
+    faults.unreachable(lab, "n1", "n2")
+
+    def unreached(evidence: dict[str, t.Any], plan: dict[str, t.Any]) -> None:
+        evidence["identity"]["n1"] = {"state": "unknown", "error": "unreachable", "agent": None}
+
+    report = whole(lab, unreached)
+    assert [f["code"] for f in roots(report) if f["severity"] == "fail" and f["state"] == "unknown"] == ["ZT412"]
+    assert report["identity"]["state"] == "unknown"
 
 
 def test_no_api_is_unknown() -> None:
