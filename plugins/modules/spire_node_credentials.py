@@ -39,6 +39,16 @@ options:
     description: Certificate of the CA for hosts, in PEM.
     type: str
     default: ""
+  certificate:
+    description:
+      - Path of a certificate that the site has put on the host. It is checked against O(private_key), O(name) and
+        O(ca), and nothing is made.
+    type: str
+    default: ""
+  private_key:
+    description: Path of its private key.
+    type: str
+    default: ""
   days:
     description: How long certificates are made for.
     type: int
@@ -101,6 +111,8 @@ def main() -> t.NoReturn:
             "method": {"type": "str", "choices": ["x509pop", "join_token"], "required": True},
             "name": {"type": "str", "required": True},
             "ca": {"type": "str", "default": ""},
+            "certificate": {"type": "str", "default": ""},
+            "private_key": {"type": "str", "default": ""},
             "days": {"type": "int", "default": 365},
         },
         supports_check_mode=True,
@@ -114,6 +126,13 @@ def main() -> t.NoReturn:
         run(["openssl", "version"])
         if given["method"] == "join_token":
             reason = token_reason()
+        elif given["certificate"]:
+            reason = ""
+            found = openssl.unusable(given["certificate"], given["private_key"], given["name"], given["ca"] or None, 0)
+            if found:
+                raise SpireError(
+                    f"spire_node_certificate {given['certificate']} cannot prove {given['name']} to the server: {found}"
+                )
         else:
             changed = not os.path.exists(render.NODE_KEY)
             reason = "it has no key" if changed else ""

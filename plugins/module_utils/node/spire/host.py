@@ -26,6 +26,8 @@ def run(
         )
     except FileNotFoundError as exc:
         raise SpireError(f"the command {argv[0]} is not on this host: install it") from exc
+    except OSError as exc:
+        raise SpireError(f"the command {argv[0]} cannot be run on this host: {exc.strerror}") from exc
     except subprocess.TimeoutExpired as exc:
         raise SpireError(f"`{' '.join(argv[:3])}` did not end within {timeout:.0f} s") from exc
     if check and done.returncode:

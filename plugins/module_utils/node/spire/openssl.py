@@ -91,10 +91,12 @@ def unusable(certificate: str, key: str, name: str, ca: str | None, spare_second
         subject = run([*argv, "-subject", "-nameopt", "RFC2253"]).stdout.split("=", 1)[-1].strip()
         if subject != f"CN={name}":
             return f"it is for {subject!r}"
-        if ca and run(["openssl", "verify", "-CAfile", "/dev/stdin", certificate], stdin=ca, check=False).returncode:
+        # intermediate certificates may follow the host's own
+        verify = ["openssl", "verify", "-CAfile", "/dev/stdin", "-untrusted", certificate, certificate]
+        if ca and run(verify, stdin=ca, check=False).returncode:
             return "it is not of the server's CA for hosts, or has expired"
         if run([*argv, "-checkend", str(spare_seconds)], check=False).returncode:
-            return f"it ends within {spare_seconds // 86400} days"
+            return f"it ends within {spare_seconds // 86400} days" if spare_seconds else "it has ended"
     except SpireError as error:
         return f"it cannot be read ({error})"
     return None
