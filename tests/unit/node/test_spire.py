@@ -186,6 +186,38 @@ def test_a_denial_is_not_the_same_as_not_knowing(monkeypatch: pytest.MonkeyPatch
     assert fetched(monkeypatch, 1, "", said)["state"] == state
 
 
+@needs_openssl
+def test_the_agents_own_svid_comes_from_its_store(
+    pki: Pki, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    store = tmp_path / "agent-data.json"
+    leaf = base64.b64decode(json.loads(answer(pki, "spiffe://test/spire/agent/x"))["svids"][0]["x509_svid"])
+    pems = [ssl.DER_cert_to_PEM_cert(leaf), str(read(pki.ca))]
+    svids, bundle = [[base64.b64encode(pem.encode()).decode()] for pem in pems]
+    assert svid.stored(str(store)) == ([], [])
+    store.write_text(json.dumps({"svid": svids, "bundle": bundle, "reattestable": True}), encoding="ascii")
+    real = svid.run
+
+    def run(argv: t.Sequence[str], **options: t.Any) -> subprocess.CompletedProcess[str]:
+        if argv[0] == "systemctl":
+            return subprocess.CompletedProcess(list(argv), 0, "active\n", "")
+        if argv[0] == "spire-agent":
+            code, said = (0, "") if argv[1] == "healthcheck" else (1, "no identity issued")
+            return subprocess.CompletedProcess(list(argv), code, "", said)
+        return real(argv, **options)
+
+    monkeypatch.setattr(svid, "run", run)
+    result = svid.observe("spire-agent", "/s", str(store), time.time())
+    own = result["agent"]["svid"]
+    assert (result["state"], result["agent"]["state"], result["agent"]["workload_api"]) == ("denied", "up", True)
+    assert (own["spiffe_id"], own["verified"]) == ("spiffe://test/spire/agent/x", True)
+    assert len(result["bundle"]) == 1
+    store.write_text("{", encoding="ascii")
+    broken = svid.observe("spire-agent", "/s", str(store), time.time())["agent"]
+    assert broken["svid"] is None
+    assert "cannot be read" in broken["error"]
+
+
 class Systemd:
     """systemctl and spire-agent, as service.py calls them."""
 
@@ -255,6 +287,21 @@ def test_another_bundle_is_written_without_a_restart(systemd: Systemd, tmp_path:
     write(one.others[0].path, "other", 0o644)
     todo = service.plan(one)
     assert (len(todo.write), todo.restart) == (1, False)
+
+
+def test_without_consent_a_running_service_gets_only_what_it_reads_anew(
+    systemd: Systemd, tmp_path: pathlib.Path
+) -> None:
+    one = installed(tmp_path)
+    write(one.config.path, f"{MARK}\nother\n", 0o644)
+    write(one.others[0].path, "other", 0o644)
+    todo = service.plan(one)
+    assert todo.disrupts
+    left = service.without_restart(todo)
+    assert ([file.path for file, _old in left.write], left.restart) == ([one.others[0].path], False)
+    # one that does not run is nobody's loss
+    systemd.active = False
+    assert not service.plan(one, binary_changed=True).disrupts
 
 
 @pytest.mark.parametrize("what", ["config", "unit"])
