@@ -25,7 +25,17 @@ PREFIX = "ansible_collections.aicluster.zerotrust.plugins.module_utils."
 
 # The order of CONTRIBUTING.md: a room imports only from rooms of a higher number, or from itself.
 # cluster and node are siblings, and so are findings and intent, which all may import.
-LEVEL = {"report": 0, "proof": 1, "plan": 2, "policy": 3, "mesh": 3, "identity": 3, "cluster": 4, "node": 4, "netlink": 5}
+LEVEL = {
+    "report": 0,
+    "proof": 1,
+    "plan": 2,
+    "policy": 3,
+    "mesh": 3,
+    "identity": 3,
+    "cluster": 4,
+    "node": 4,
+    "netlink": 5,
+}
 VOCABULARY = {"findings", "intent"}
 
 # Imported on managed hosts: nothing but the standard library (and Ansible's own AnsibleModule).
