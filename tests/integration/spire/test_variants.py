@@ -152,7 +152,7 @@ def findings(text: str, *others: str) -> list[str]:
 
 def world_readable_keys(world: World, node: str) -> list[str]:
     command = (
-        "find /etc /var /run /tmp /opt /usr/local -xdev -type f -perm -o=r -size -1M "
+        "find /etc /var /run /tmp /opt /usr/local -xdev -type f -perm -o=r -size -1024k "
         r"-exec grep -lE 'BEGIN [A-Z ]*PRIVATE KEY' {} + 2>/dev/null"
     )
     return world.on(node, command, check=False).stdout.split()
