@@ -103,8 +103,11 @@ def _mesh(engine: Data) -> Row:
         return {**row, "encrypted_by": "nothing", "state": "clear", "why": "No namespace is enrolled."}
     pods = sum(space["pods"] or 0 for space in enrolled)
     redirected = sum(space["redirected"] or 0 for space in enrolled)
+    spaces = "1 namespace" if len(enrolled) == 1 else f"{len(enrolled)} namespaces"
+    if not pods:
+        return {**row, "why": f"No pod was seen in the mesh ({spaces} enrolled)."}
     why = (
-        f"The mesh says that {redirected} of {pods} pods of {len(enrolled)} namespaces pass ztunnel with mTLS. "
+        f"The mesh says that {redirected} of {pods} pods of {spaces} pass ztunnel with mTLS. "
         "The wire was not looked at; UDP and other protocols never pass it."
     )
     return {**row, "encrypted_by": ZTUNNEL if redirected else "unknown", "why": why}

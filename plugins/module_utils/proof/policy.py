@@ -143,8 +143,8 @@ def _judge(section: Section, set_name: str, ledger: Ledger) -> None:
 
     fields = {str(entry["object"]): entry.get("fields") for entry in section["drifted"]}
     for code, keys, word in (
-        ("ZT731", [key for key in section["missing"] if enforced(key)], "not in the cluster"),
-        ("ZT732", [key for key in fields if enforced(key)], "changed by another hand"),
+        ("ZT731", [key for key in section["missing"] if enforced(key)], "missing from the cluster"),
+        ("ZT732", [key for key in fields if enforced(key)], "other than the intent says"),
     ):
         by_space: dict[str, list[str]] = {}
         for key in keys:

@@ -120,19 +120,19 @@ def scope_of(
 
 
 def beside(sections: t.Mapping[str, Data | None]) -> str:
-    """What else was judged, as the end of a scope: "; agents: Cilium agent 4 of 4; identity: 3 of 4 hosts"."""
+    """What else was judged, as the end of a scope: "; beside the pairs: Cilium agent ready 4 of 4, .."."""
     parts = []
     engine, identity, policy = (sections.get(name) or {} for name in ("engine", "identity", "policy"))
     agents = [row for row in engine.get("components") or () if row["desired"] is not None]
     if agents:
-        parts.append("ready: " + ", ".join(f"{row['name']} {row['ready']} of {row['desired']}" for row in agents))
+        parts += [f"{row['name']} ready {row['ready']} of {row['desired']}" for row in agents]
     if identity.get("counts"):
         counts = identity["counts"]
-        parts.append(f"identity: {counts['ok']} of {sum(counts.values()) - counts['excluded']} hosts")
+        parts.append(f"identity of {counts['ok']} of {sum(counts.values()) - counts['excluded']} hosts")
     if policy.get("objects"):
         stages = {row["stage"] for row in policy["stages"]}
-        parts.append(f"policies: {_count(policy['objects'], 'object')}, stage {', '.join(sorted(stages))}")
-    return "".join(f"; {part}" for part in parts)
+        parts.append(f"{_count(policy['objects'], 'policy object')} with stage {', '.join(sorted(stages))}")
+    return f"; beside the pairs: {', '.join(parts)}" if parts else ""
 
 
 def _lower(text: str) -> str:

@@ -155,7 +155,7 @@ def test_a_mesh_passes_only_when_its_unproved_encryption_is_accepted() -> None:
     report = whole(lab)
     assert report["verdict"]["state"] == "pass"
     assert "not known: TCP between pods of the mesh" in report["verdict"]["scope"]
-    assert "identity: 4 of 4 hosts" in report["verdict"]["scope"]
+    assert "identity of 4 of 4 hosts" in report["verdict"]["scope"]
 
 
 def test_a_mesh_without_encryption_below_says_what_the_pass_rests_on() -> None:
