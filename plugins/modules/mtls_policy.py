@@ -11,7 +11,10 @@ module: mtls_policy
 short_description: Apply a set of rendered network policies in bulk
 version_added: 0.1.0
 description:
-  - Makes a labelled set of CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy equal to what the plan rendered.
+  - Makes a labelled set of policies equal to what the plan rendered. They are CiliumNetworkPolicy and
+    CiliumClusterwideNetworkPolicy, or Istio's AuthorizationPolicy and PeerAuthentication.
+  - After a change of engine the set's objects of the old one are left until every new object is in the cluster and
+    the new engine says of each that it is in force; then they are pruned, with O(allow_prune).
   - Server-side apply with the field manager C(aicluster.zerotrust) and strict field validation, never forced.
     Everything that differs is first tried as a server-side dry run; where the API server refuses one object,
     nothing at all is changed. Pruning comes last.
@@ -92,6 +95,11 @@ unchanged:
   description: How many objects were as they should be.
   returned: always
   type: int
+superseded:
+  description: Objects of the set in the words of the other engine that were left.
+  returned: when O(stage=observe) or O(stage=enforce)
+  type: list
+  elements: str
 refused:
   description: Why the set was not applied, each with code, object and message.
   returned: always
@@ -210,6 +218,7 @@ def main() -> None:
         "created": done.created,
         "updated": done.updated,
         "pruned": done.pruned,
+        "superseded": done.superseded,
         "unchanged": done.unchanged,
         "refused": [refusal.to_dict() for refusal in done.refused],
         "stage": "observe" if dry_run else "enforce",
@@ -219,8 +228,13 @@ def main() -> None:
         if len(done.diff) > DIFFS:
             rest = f"{len(done.diff) - DIFFS} more objects differ"
             result["diff"].append({"prepared": rest + "\n"})
+    if done.superseded:
+        left = ", ".join(done.superseded[:5])
+        module.warn(
+            f"{len(done.superseded)} policies of the other engine were left ({left}): the new ones are not proved."
+        )
     if done.untried and module.check_mode:
-        # A check of the whole site on a cluster without Cilium: the run itself installs it before.
+        # A check of the whole site on a cluster without the engine: the run itself installs it before.
         module.warn(f"The policies were not tried: {done.refused[0].message}.")
         module.exit_json(**{**result, "refused": []})
     if done.refused:

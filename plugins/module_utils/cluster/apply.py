@@ -25,11 +25,19 @@ MANAGER = "aicluster.zerotrust"
 LABEL_SET = "aicluster.zerotrust/set"
 LABEL_CLUSTER = "aicluster.zerotrust/cluster"
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
-GROUP = "/apis/cilium.io/v2"
 PLURALS = {
     "CiliumNetworkPolicy": "ciliumnetworkpolicies",
     "CiliumClusterwideNetworkPolicy": "ciliumclusterwidenetworkpolicies",
+    "AuthorizationPolicy": "authorizationpolicies",
+    "PeerAuthentication": "peerauthentications",
 }
+APIS = {
+    "CiliumNetworkPolicy": "cilium.io/v2",
+    "CiliumClusterwideNetworkPolicy": "cilium.io/v2",
+    "AuthorizationPolicy": "security.istio.io/v1",
+    "PeerAuthentication": "security.istio.io/v1",
+}
+OWNERS = {"cilium.io/v2": "Cilium", "security.istio.io/v1": "Istio"}
 PRUNE_SHARE = 5
 """More than one in this many of the living set is pruned only with consent."""
 
@@ -52,7 +60,8 @@ class Refusal:
 class Outcome:
     """What was done (or, in a dry run, would be): names of objects, and refusals. Refusals: nothing was changed,
     unless `partial`, where the API server refused a change that it had taken in the dry run. untried: the cluster
-    does not know policies yet, so that nothing could even be tried."""
+    does not know policies yet, so that nothing could even be tried. superseded: objects of this set in the words of
+    the other engine, which were left."""
 
     created: list[str] = dataclasses.field(default_factory=list)
     updated: list[str] = dataclasses.field(default_factory=list)
@@ -61,6 +70,7 @@ class Outcome:
     refused: list[Refusal] = dataclasses.field(default_factory=list)
     partial: bool = False
     untried: bool = False
+    superseded: list[str] = dataclasses.field(default_factory=list)
     diff: list[Json] = dataclasses.field(default_factory=list)
 
     @property
@@ -93,11 +103,18 @@ def apply(
     except ApiError as error:
         if error.status != 404:
             raise
-        why = "the cluster has no CiliumNetworkPolicy API; install Cilium first (site.yml or mesh.yml)"
+        kind = next((key[0] for key in sorted(desired)), "CiliumNetworkPolicy")
+        why = f"the cluster has no {kind} API; install {OWNERS[APIS[kind]]} first (site.yml or mesh.yml)"
         unknown = Refusal("ZT705", f"policy set {set_name}", why)
         return Outcome(created=[label(key) for key in sorted(desired)], refused=[unknown], untried=True)
     outcome = Outcome(refused=[foreign_refusal(key, foreign[key]) for key in sorted(foreign)])
     stale = sorted(set(ours) - set(desired))
+    old = superseded(desired, ours)
+    if old and not (allow_prune and proved(desired, ours)):
+        # Until the new engine is seen to enforce, the old one's rules are all that keeps anybody out.
+        outcome.superseded = [label(key) for key in old]
+        stale = [key for key in stale if key not in old]
+        ours = {key: obj for key, obj in ours.items() if key not in old}
     if not allow_prune:
         outcome.refused += prune_refusals(desired, ours, stale)
     if outcome.refused:
@@ -147,6 +164,36 @@ def apply(
 # Pure decisions ----------------------------------------------------------------------------------------------------
 
 
+def superseded(desired: t.Mapping[Key, Json], ours: t.Mapping[Key, Json]) -> list[Key]:
+    """This set's objects of an engine in whose words nothing is wanted any more, while the other engine's is."""
+    wanted = {APIS[kind] for kind, _, _ in desired}
+    if not wanted:
+        return []
+    return sorted(key for key in ours if key not in desired and APIS[key[0]] not in wanted)
+
+
+def proved(desired: t.Mapping[Key, Json], ours: t.Mapping[Key, Json]) -> bool:
+    """Whether the whole set is in the cluster as it should be and its engine says of each object that it is in force.
+
+    Istio: condition ZtunnelAccepted or WaypointAccepted, none on a PeerAuthentication; Cilium: Valid. No word is no
+    proof, and neither is one on an older generation.
+    """
+    return all(key in ours and equal(obj, ours[key]) and _in_force(ours[key]) for key, obj in desired.items())
+
+
+def _in_force(obj: Json) -> bool:
+    if obj["kind"] == "PeerAuthentication":
+        return True
+    generation = str(obj["metadata"].get("generation"))
+    said = [
+        condition.get("status")
+        for condition in (obj.get("status") or {}).get("conditions") or []
+        if condition.get("type") in ("ZtunnelAccepted", "WaypointAccepted", "Valid")
+        and str(condition.get("observedGeneration") or generation) == generation
+    ]
+    return bool(said) and set(said) == {"True"}
+
+
 def key_of(obj: Json) -> Key:
     return obj["kind"], obj["metadata"].get("namespace") or "", obj["metadata"]["name"]
 
@@ -173,7 +220,7 @@ def misfits(objects: t.Sequence[Json], set_name: str, cluster_name: str) -> list
         if not isinstance(obj, dict) or not isinstance(obj.get("metadata"), dict) or "name" not in obj["metadata"]:
             found.append(Refusal("ZT701", f"objects[{index}]", f"objects[{index}] is no Kubernetes object with a name"))
             continue
-        if obj.get("kind") not in PLURALS or obj.get("apiVersion") != "cilium.io/v2" or "spec" not in obj:
+        if obj.get("kind") not in PLURALS or obj.get("apiVersion") != APIS[obj["kind"]] or "spec" not in obj:
             kind = f"{obj.get('apiVersion')} {obj.get('kind')}"
             wanted = ", ".join(sorted(PLURALS))
             found.append(
@@ -181,7 +228,7 @@ def misfits(objects: t.Sequence[Json], set_name: str, cluster_name: str) -> list
             )
             continue
         key = key_of(obj)
-        if (obj["kind"] == "CiliumNetworkPolicy") != bool(key[1]):
+        if (obj["kind"] == "CiliumClusterwideNetworkPolicy") == bool(key[1]):
             why = f"{label(key)} needs a namespace exactly if it is no cluster-wide one"
             found.append(Refusal("ZT701", label(key), why))
         elif key in seen:
@@ -305,23 +352,34 @@ def live(
     ours: dict[Key, Json] = {}
     foreign: dict[Key, Json] = {}
 
+    absent: dict[str, ApiError] = {}
+
     def read(kind: str) -> None:
-        for page in client.pages(f"{GROUP}/{PLURALS[kind]}"):
-            for obj in page:
-                key = (kind, obj["metadata"].get("namespace") or "", obj["metadata"]["name"])
-                if is_ours(obj, set_name, cluster_name):
-                    ours[key] = obj
-                elif key in desired:
-                    foreign[key] = obj
+        try:
+            for page in client.pages(f"/apis/{APIS[kind]}/{PLURALS[kind]}"):
+                for obj in page:
+                    key = (kind, obj["metadata"].get("namespace") or "", obj["metadata"]["name"])
+                    if is_ours(obj, set_name, cluster_name):
+                        ours[key] = {**obj, "kind": kind}  # items of a list need not say it
+                    elif key in desired:
+                        foreign[key] = obj
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            absent[kind] = error
 
     concurrently(read, sorted(PLURALS))
+    # The kinds of an engine that is not installed hold nothing; those that are wanted must be there.
+    missing = [kind for kind in sorted(absent) if any(key[0] == kind for key in desired)]
+    if missing or len(absent) == len(PLURALS):
+        raise absent[missing[0] if missing else min(absent)]
     return ours, foreign
 
 
 def path_of(key: Key) -> str:
     kind, namespace, name = key
     middle = f"/namespaces/{namespace}" if namespace else ""
-    return f"{GROUP}{middle}/{PLURALS[kind]}/{name}"
+    return f"/apis/{APIS[kind]}{middle}/{PLURALS[kind]}/{name}"
 
 
 def send(client: Client, obj: Json, dry_run: bool) -> Json | Refusal:
@@ -353,7 +411,8 @@ def refusal(key: Key, error: ApiError) -> Refusal:
     if error.status == 404 and "namespaces" in error.details:
         return Refusal("ZT705", name, f"{name}: {error.details}; create the namespace first.")
     if error.status == 404:
-        return Refusal("ZT705", name, f"{name}: the API server has no such resource; install Cilium's CRDs first.")
+        owner = OWNERS[APIS[key[0]]]
+        return Refusal("ZT705", name, f"{name}: the API server has no such resource; install {owner}'s CRDs first.")
     return Refusal("ZT705", name, f"{name}: the API server refuses it: {error.details}.")
 
 

@@ -96,8 +96,8 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("istio_ambient_values", "intent", "{chart: values}", "empty", "further chart values"),
     Variable("istio_ambient_helm_binary", "intent", "path", "helm", "Helm 3 on zerotrust_api_host"),
     Variable("istio_ambient_timeout_seconds", "intent", "60 to 3600", "600", "how long an installation may take"),
-    Variable("mtls_policy_stage", "intent", "observe, audit, enforce", "observe", "try or apply policies"),
-    Variable("mtls_policy_stages", "intent", "{namespace: stage}", "empty", "another stage for a namespace"),
+    Variable("mtls_policy_stage", "intent", "observe, enforce", "observe", "try or apply policies"),
+    Variable("mtls_policy_stages", "intent", "not yet", "empty", "another stage for a namespace"),
     Variable("mtls_policy_set", "intent", "label value", "default", "name of the set of policies, for pruning"),
     Variable("spire_hosts", "identity", "host pattern", "the hosts of the cluster", "who gets an agent"),
     Variable(

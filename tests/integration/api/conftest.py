@@ -90,7 +90,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Cluster]:
         assert done.returncode == 0, done.stderr
         client = connect(str(kubeconfig))
         install_crds(client, pathlib.Path(tools["cilium"]) / "crds" / "v2")
-        for namespace in ("ai-workloads", "storage", "bench"):
+        for namespace in ("ai-workloads", "storage", "bench", "istio-system"):
             create(client, "/api/v1/namespaces", {"metadata": {"name": namespace}})
         yield Cluster(str(kubeconfig), client, tools["helm"], str(pathlib.Path(tools["cilium"]) / "chart"), folder)
     finally:
