@@ -98,8 +98,9 @@ def test_creates_then_changes_nothing_then_repairs_drift(cluster: t.Any, apply: 
     second = apply(objects)
     assert second.data["changed"] is False
     assert second.data["unchanged"] == len(objects)
-    name = next(obj["metadata"]["name"] for obj in objects if obj["spec"].get("rules"))
-    patch = {"spec": {"action": "DENY"}}
+    victim = next(obj for obj in objects if obj["kind"] == "AuthorizationPolicy" and obj["spec"].get("rules"))
+    name = victim["metadata"]["name"]
+    patch = {"spec": {"action": "ALLOW" if victim["spec"].get("action") == "DENY" else "DENY"}}
     cluster.client.request("PATCH", f"{RULES}/{name}", body=patch, content_type="application/merge-patch+json")
     compared = apply(objects, stage="compare").data
     assert [entry["object"] for entry in compared["drifted"]] == [f"AuthorizationPolicy ai-workloads/{name}"]
