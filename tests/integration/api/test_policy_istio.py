@@ -89,7 +89,7 @@ def accept(cluster: t.Any) -> None:
         )
 
 
-def test_creates_then_changes_nothing_then_repairs_drift(cluster: t.Any, apply: Call) -> None:
+def test_creates_then_changes_nothing_then_notices_drift(cluster: t.Any, apply: Call) -> None:
     objects = rendered(document("a"), STRICT)
     assert {obj["kind"] for obj in objects} == {"AuthorizationPolicy", "PeerAuthentication"}
     first = apply(objects)
@@ -104,8 +104,14 @@ def test_creates_then_changes_nothing_then_repairs_drift(cluster: t.Any, apply: 
     cluster.client.request("PATCH", f"{RULES}/{name}", body=patch, content_type="application/merge-patch+json")
     compared = apply(objects, stage="compare").data
     assert [entry["object"] for entry in compared["drifted"]] == [f"AuthorizationPolicy ai-workloads/{name}"]
+    # Never forced: the field is another manager's now, and the run names the object instead of fighting for it.
     third = apply(objects)
-    assert third.data["updated"] == [f"AuthorizationPolicy ai-workloads/{name}"]
+    assert third.failed
+    assert "ZT706" in third.data["msg"]
+    assert f"AuthorizationPolicy ai-workloads/{name}" in third.data["msg"]
+    cluster.client.request("DELETE", f"{RULES}/{name}")
+    fourth = apply(objects)
+    assert fourth.data["created"] == [f"AuthorizationPolicy ai-workloads/{name}"]
     assert apply(objects).data["changed"] is False
 
 
