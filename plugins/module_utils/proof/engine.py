@@ -277,7 +277,7 @@ def _namespaces(
         if strict is not None and name not in strict:
             plain.append(name)
     if plain:
-        text = f"Pods of {len(plain)} enrolled namespaces take plain TCP, too: {', '.join(plain[:5])}"
+        text = f"Pods of enrolled namespaces ({len(plain)}) take plain TCP, too: {', '.join(plain[:5])}"
         text += " ..." if len(plain) > 5 else ""
         ledger.add("ZT667", "cluster", subject, text, observed=plain[:50], expected="STRICT", source=SOURCE)
 
