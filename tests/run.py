@@ -32,7 +32,6 @@ NEED_ROOT = ("integration", "faults", "molecule")
 LONGEST_BUILD_MINUTES = 40
 TIER_TIMEOUT_SECONDS = {"lint": 900, "unit": 900, "integration": 2400, "faults": 2400, "molecule": 2400}
 MOLECULE_LAB = "mol"
-LONG_INTEGRATION = ("agents", "spire")  # they wait for minutes, so they have a lane of their own
 GRACE_SECONDS = 60
 LONG_OUTPUT_LINES = 150
 SIGN_OF_LIFE_SECONDS = 30
@@ -294,14 +293,10 @@ def command_of(part: Part) -> list[str]:
 
 def lanes() -> list[list[Part]]:
     """Parts that run one after the other, and lanes of them that run side by side."""
-    names = scenarios()
-    halves = [tuple(names[start::2]) for start in (0, 1)]
-    quick = tuple(name for name in folders("integration") if name not in LONG_INTEGRATION)
     return [
-        *([Part("molecule", half)] for half in halves if half),
+        [Part("molecule", tuple(scenarios()))],
         *([Part("faults", (folder,))] for folder in folders("faults")),
-        [Part("integration", (name,)) for name in folders("integration") if name in LONG_INTEGRATION],
-        [Part("lint"), Part("unit"), *([Part("integration", quick)] if quick else [])],
+        [Part("lint"), Part("unit"), Part("integration", tuple(folders("integration")))],
     ]
 
 
