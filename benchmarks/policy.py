@@ -14,24 +14,14 @@ from __future__ import annotations
 import argparse
 import json
 import pathlib
-import subprocess
 import sys
 import tempfile
-import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
+from measure import timed
+
 from lab import state
-
-
-def timed(command: list[str]) -> tuple[float, str]:
-    """Wall seconds and output of one command; ends the benchmark when it fails."""
-    start = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    seconds = time.monotonic() - start
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-4000:]}{done.stderr[-2000:]}")
-    return seconds, done.stdout
 
 
 def policy(number: int) -> dict[str, object]:
@@ -84,6 +74,8 @@ def main() -> None:
         kubectl = [found["tools"]["kubectl"], "--kubeconfig", found["kubeconfig"]]
         server_side = [*kubectl, "apply", "--server-side", "-f", str(objects)]
         module = ["ansible", "localhost", "-i", "localhost,", "-c", "local", "-m", "ping"]
+        # discovery may find a version manager's shim, which is no interpreter
+        module += ["-e", f"ansible_python_interpreter={sys.executable}"]
         rows = [
             ("an empty module (ping)", timed(module)[0]),
             ("policy.yml without policies", timed(ours(empty))[0]),

@@ -14,25 +14,15 @@ from __future__ import annotations
 import argparse
 import re
 import statistics
-import subprocess
 import sys
-import time
+
+from measure import timed
 
 RECAP = re.compile(
     r"^(?P<host>\S+)\s+: ok=(?P<ok>\d+)\s+changed=(?P<changed>\d+)\s+unreachable=(?P<unreachable>\d+)"
     r"\s+failed=(?P<failed>\d+)\s+skipped=(?P<skipped>\d+)",
     re.M,
 )
-
-
-def timed(command: list[str]) -> tuple[float, str]:
-    """Wall seconds and output of one command; ends the benchmark when it fails."""
-    start = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    seconds = time.monotonic() - start
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-4000:]}{done.stderr[-2000:]}")
-    return seconds, done.stdout
 
 
 def main() -> None:

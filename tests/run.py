@@ -32,6 +32,7 @@ NEED_ROOT = ("integration", "faults", "molecule")
 LONGEST_BUILD_MINUTES = 40
 TIER_TIMEOUT_SECONDS = {"lint": 900, "unit": 900, "integration": 2400, "faults": 2400, "molecule": 2400}
 MOLECULE_LAB = "mol"
+OPTIONAL_TOOLS = ("spire", "istio")
 GRACE_SECONDS = 60
 LONG_OUTPUT_LINES = 150
 SIGN_OF_LIFE_SECONDS = 30
@@ -103,12 +104,12 @@ def count_junit(path: Path) -> Count:
 
 def pytest_tier(tier: str, extra: t.Sequence[str]) -> Count:
     """Arguments that name folders of the tier choose them; the others go to pytest."""
-    chosen = [f"tests/{tier}/{name}" for name in extra if (ROOT / "tests" / tier / name).is_dir()]
+    folders = [f"tests/{tier}/{name}" for name in extra if (ROOT / "tests" / tier / name).is_dir()]
     options = [name for name in extra if not (ROOT / "tests" / tier / name).is_dir()]
     with tempfile.TemporaryDirectory(prefix="zerotrust-test-") as folder:
         junit = Path(folder) / "junit.xml"
         command = [sys.executable, "-m", "pytest", "-rs", "--durations=5", f"--junitxml={junit}", *options]
-        command += chosen or [f"tests/{tier}"]
+        command += folders or [f"tests/{tier}"]
         status = run(command, TIER_TIMEOUT_SECONDS[tier])
         count = count_junit(junit) if junit.exists() else Count()
     # 0 passed, 1 tests failed (counted); everything else is a run that did not come to its end.
@@ -148,11 +149,9 @@ def molecule_tier(extra: t.Sequence[str]) -> Count:
     unknown = sorted(set(extra) - set(scenarios()))
     if unknown:
         raise SystemExit(f"unknown scenario {', '.join(unknown)}; known: {', '.join(scenarios())}")
-    # Chosen scenarios may run beside others: then on a laboratory of their own.
-    laboratory = f"{MOLECULE_LAB}-{extra[0].replace('_', '-')}" if extra else MOLECULE_LAB
-    env = {"ZEROTRUST_LAB": laboratory, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+    env = {"ZEROTRUST_LAB": MOLECULE_LAB, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
     count = Count()
-    # All of these scenarios share one laboratory: their create step finds it there, this ends it.
+    # All scenarios share one laboratory: their create step finds it there, this ends it.
     try:
         for name in extra or scenarios():
             begun = time.monotonic()
@@ -163,11 +162,8 @@ def molecule_tier(extra: t.Sequence[str]) -> Count:
     finally:
         if not os.environ.get("ZEROTRUST_KEEP_LAB"):
             say("molecule: the laboratory goes down")
-            run([sys.executable, "-m", "lab", "down", "--name", laboratory], 120)
+            run([sys.executable, "-m", "lab", "down", "--name", MOLECULE_LAB], 120)
     return count
-
-
-OPTIONAL_TOOLS = ("spire", "istio")
 
 
 def missing_tools(*arguments: str) -> tuple[float | None, str]:
@@ -293,16 +289,12 @@ def command_of(part: Part) -> list[str]:
 
 def lanes() -> list[list[Part]]:
     """Parts that run one after the other, and lanes of them that run side by side."""
+    faults = sorted({path.parent.name for path in (ROOT / "tests" / "faults").glob("*/test_*.py")})
     return [
-        [Part("molecule", tuple(scenarios()))],
-        *([Part("faults", (folder,))] for folder in folders("faults")),
-        [Part("lint"), Part("unit"), Part("integration", tuple(folders("integration")))],
+        [Part("molecule")],
+        *([Part("faults", (folder,))] for folder in faults),
+        [Part("lint"), Part("unit"), Part("integration")],
     ]
-
-
-def folders(tier: str) -> list[str]:
-    """The folders of a tier that have tests."""
-    return sorted({path.parent.name for path in (ROOT / "tests" / tier).glob("*/test_*.py")})
 
 
 def run_lanes(queues: list[list[Part]]) -> list[Part]:

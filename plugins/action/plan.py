@@ -37,6 +37,7 @@ from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.model i
     parse_host,
 )
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.variables import by_scope, ours
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.mesh import objects as mesh_objects
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.node.interpreter import explain_failure
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan import identity as identity_planning
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan import mesh as mesh_planning
@@ -96,7 +97,7 @@ class ActionModule(ActionBase):
                 l7 = policy_waypoints.namespaces(policies) if ambient else []
                 options = policy_options.from_intent(intent)
                 if ambient:
-                    options = dataclasses.replace(options, waypoints=mesh_planning.waypoints(intent, l7))
+                    options = dataclasses.replace(options, waypoints=mesh_objects.waypoints(intent.istio_ambient, l7))
                 objects, render_findings = render_policies(
                     policies,
                     set_name=intent.mtls_policy.set_name,

@@ -105,16 +105,6 @@ def test_parts_side_by_side_are_added_up(
     assert "I am unit" in said
 
 
-def test_the_lanes_hold_every_test_once(runner: t.Any) -> None:
-    parts = [part for lane in runner.lanes() for part in lane]
-    assert sorted(name for part in parts if part.tier == "molecule" for name in part.arguments) == runner.scenarios()
-    for tier in ("integration", "faults"):
-        held = [ROOT / "tests" / tier / name for part in parts if part.tier == tier for name in part.arguments]
-        assert len(held) == len(set(held))
-        for path in (ROOT / "tests" / tier).rglob("test_*.py"):
-            assert sum(folder in path.parents for folder in held) == 1, path
-
-
 @pytest.mark.parametrize(
     ("text", "status"),
     [

@@ -38,6 +38,12 @@ APIS = {
     "PeerAuthentication": "security.istio.io/v1",
 }
 OWNERS = {"cilium.io/v2": "Cilium", "security.istio.io/v1": "Istio"}
+CONDITIONS = {
+    "CiliumNetworkPolicy": ("Valid",),
+    "CiliumClusterwideNetworkPolicy": ("Valid",),
+    "AuthorizationPolicy": ("ZtunnelAccepted", "WaypointAccepted"),
+}
+"""Types of the condition in which an engine says that it takes a policy. istiod writes none on a PeerAuthentication."""
 PRUNE_SHARE = 5
 """More than one in this many of the living set is pruned only with consent."""
 
@@ -175,23 +181,23 @@ def superseded(desired: t.Mapping[Key, Json], ours: t.Mapping[Key, Json]) -> lis
 def proved(desired: t.Mapping[Key, Json], ours: t.Mapping[Key, Json]) -> bool:
     """Whether the whole set is in the cluster as it should be and its engine says of each object that it is in force.
 
-    Istio: condition ZtunnelAccepted or WaypointAccepted, none on a PeerAuthentication; Cilium: Valid. No word is no
-    proof, and neither is one on an older generation.
+    No word of the engine is no proof; on kinds of which it never says anything none is asked for.
     """
-    return all(key in ours and equal(obj, ours[key]) and _in_force(ours[key]) for key, obj in desired.items())
+    if not all(key in ours and equal(obj, ours[key]) for key, obj in desired.items()):
+        return False
+    words = [[entry.get("status") for entry in said(key[0], ours[key])] for key in desired if key[0] in CONDITIONS]
+    return all("True" in word and "False" not in word for word in words)
 
 
-def _in_force(obj: Json) -> bool:
-    if obj["kind"] == "PeerAuthentication":
-        return True
+def said(kind: str, obj: Json) -> list[Json]:
+    """The conditions in which the engine says whether it takes an object. One of an older generation is none: the
+    engine has not read what is there now."""
     generation = str(obj["metadata"].get("generation"))
-    said = [
-        condition.get("status")
-        for condition in (obj.get("status") or {}).get("conditions") or []
-        if condition.get("type") in ("ZtunnelAccepted", "WaypointAccepted", "Valid")
-        and str(condition.get("observedGeneration") or generation) == generation
+    return [
+        entry
+        for entry in (obj.get("status") or {}).get("conditions") or []
+        if entry.get("type") in CONDITIONS[kind] and str(entry.get("observedGeneration") or generation) == generation
     ]
-    return bool(said) and set(said) == {"True"}
 
 
 def key_of(obj: Json) -> Key:
@@ -356,11 +362,11 @@ def live(
 
     def read(kind: str) -> None:
         try:
-            for page in client.pages(f"/apis/{APIS[kind]}/{PLURALS[kind]}"):
+            for page in client.pages(list_path(kind)):
                 for obj in page:
                     key = (kind, obj["metadata"].get("namespace") or "", obj["metadata"]["name"])
                     if is_ours(obj, set_name, cluster_name):
-                        ours[key] = {**obj, "kind": kind}  # items of a list need not say it
+                        ours[key] = obj
                     elif key in desired:
                         foreign[key] = obj
         except ApiError as error:
@@ -376,6 +382,10 @@ def live(
     return ours, foreign
 
 
+def list_path(kind: str) -> str:
+    return f"/apis/{APIS[kind]}/{PLURALS[kind]}"
+
+
 def path_of(key: Key) -> str:
     kind, namespace, name = key
     middle = f"/namespaces/{namespace}" if namespace else ""
@@ -385,11 +395,8 @@ def path_of(key: Key) -> str:
 def send(client: Client, obj: Json, dry_run: bool) -> Json | Refusal:
     """One server-side apply: strict, own manager, never forced. The object that results, or why not."""
     key = key_of(obj)
-    query = {"fieldManager": MANAGER, "fieldValidation": "Strict", "force": "false"}
-    if dry_run:
-        query["dryRun"] = "All"
     try:
-        return client.request("PATCH", path_of(key), query=query, body=obj, content_type="application/apply-patch+yaml")
+        return client.apply(path_of(key), obj, MANAGER, dry_run=dry_run)
     except ApiError as error:
         if error.fatal:
             raise

@@ -10,19 +10,6 @@ import typing as t
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster import apply
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster.client import Client, Json, concurrently
 
-PATHS = {
-    "CiliumNetworkPolicy": "/apis/cilium.io/v2/ciliumnetworkpolicies",
-    "CiliumClusterwideNetworkPolicy": "/apis/cilium.io/v2/ciliumclusterwidenetworkpolicies",
-    "AuthorizationPolicy": "/apis/security.istio.io/v1/authorizationpolicies",
-    "PeerAuthentication": "/apis/security.istio.io/v1/peerauthentications",
-}
-CONDITIONS = {
-    "CiliumNetworkPolicy": ("Valid",),
-    "CiliumClusterwideNetworkPolicy": ("Valid",),
-    "AuthorizationPolicy": ("ZtunnelAccepted", "WaypointAccepted"),
-}
-"""Types of the condition in which an engine says that it takes a policy. istiod writes none on a PeerAuthentication."""
-
 
 def compare(client: Client, objects: t.Sequence[Json], set_name: str, cluster_name: str) -> Json:
     """{"engine", "missing", "drifted", "foreign", "unchanged", "extra", "conditions"}; names are "Kind namespace/name".
@@ -31,8 +18,8 @@ def compare(client: Client, objects: t.Sequence[Json], set_name: str, cluster_na
     not know has no objects.
     """
     desired = {apply.key_of(obj): obj for obj in objects}
-    kinds = sorted({*PATHS, *(key[0] for key in desired)} & set(PATHS))
-    lists = concurrently(lambda kind: client.list_or_none(PATHS[kind]) or [], kinds)
+    kinds = sorted(apply.PLURALS)
+    lists = concurrently(lambda kind: client.list_or_none(apply.list_path(kind)) or [], kinds)
     found = {
         (kind, obj["metadata"].get("namespace") or "", obj["metadata"]["name"]): obj
         for kind, listed in zip(kinds, lists)
@@ -66,22 +53,13 @@ def fields(desired: Json, current: Json) -> list[str]:
 
 
 def conditions(found: t.Mapping[apply.Key, Json]) -> Json:
-    """{"accepted": n, "refused": [{"object", "message"}], "unknown": n} from the engine's own word on each object.
-
-    A condition of an older generation is none: the engine has not read what is there now.
-    """
+    """{"accepted": n, "refused": [{"object", "message"}], "unknown": n} from the engine's own word on each object."""
     accepted = unknown = 0
     refused = []
     for key, obj in sorted(found.items()):
-        if key[0] not in CONDITIONS:
+        if key[0] not in apply.CONDITIONS:
             continue
-        words = [
-            entry
-            for entry in (obj.get("status") or {}).get("conditions") or []
-            if entry.get("type") in CONDITIONS[key[0]]
-            and str(entry.get("observedGeneration") or obj["metadata"].get("generation"))
-            == str(obj["metadata"].get("generation"))
-        ]
+        words = apply.said(key[0], obj)
         against = [entry for entry in words if entry.get("status") == "False"]
         if against:
             refused.append({"object": apply.label(key), "message": str(against[0].get("message") or "no reason given")})

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
 
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster import helm, objects, read
@@ -62,10 +63,7 @@ def observe(client: Client, crds: t.Sequence[Json], daemonsets: t.Sequence[Json]
         ),
         "namespaces": lambda: client.list_all("/api/v1/namespaces", metadata_only=True),
         "gateways": lambda: client.list_or_none("/apis/gateway.networking.k8s.io/v1/gateways"),
-        **{
-            kind: lambda path=path: client.list_or_none(path, metadata_only=True)  # type: ignore[misc]
-            for kind, path in _POLICIES.items()
-        },
+        **{kind: functools.partial(client.list_or_none, path, metadata_only=True) for kind, path in _POLICIES.items()},
     }
     names = list(reads)
     got = dict(zip(names, concurrently(lambda name: attempt(name, reads[name]), names)))

@@ -177,11 +177,8 @@ def _try(client: Client, obj: Json) -> Json | None:
 
 
 def _send(client: Client, obj: Json, dry_run: bool) -> Json:
-    query = {"fieldManager": MANAGER, "fieldValidation": "Strict", "force": "false"}
-    if dry_run:
-        query["dryRun"] = "All"
     try:
-        return client.request("PATCH", path_of(obj), query=query, body=obj, content_type="application/apply-patch+yaml")
+        return client.apply(path_of(obj), obj, MANAGER, dry_run=dry_run)
     except ApiError as error:
         if error.fatal or error.status == 404:
             raise

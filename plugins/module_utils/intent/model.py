@@ -16,12 +16,11 @@ import typing as t
 
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.findings.finding import Finding, Subject
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent import accept as acceptance
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.istio import IstioIntent
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.istio import parse as parse_istio
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.reader import Reader, boolean, overlaps
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.variables import SHARED_PREFIXES, unknown_names
 
-ISTIO_CHARTS = ("base", "istiod", "cni", "ztunnel")
-ISTIO_PLATFORMS = ("gke", "k3d", "k3s", "microk8s", "minikube", "openshift")
-_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 CONSENTS = ("link_reset", "agent_restart", "enforce", "adopt", "prune", "busy_hosts")
 MTU_LOW, MTU_HIGH = 1280, 65520
 
@@ -32,6 +31,13 @@ _NOT_YET: dict[str, dict[str, str]] = {
     "zerotrust_routing": {"geneve": "ZT624"},
     "zerotrust_workload_encryption": {"cilium_ztunnel": "ZT624"},
 }
+
+# Variables that the design names and this version gives no effect: refused rather than ignored.
+_FORESEEN = dict.fromkeys(
+    ("zerotrust_ca_bundle", "zerotrust_proxy_env"),
+    "Remove it; give Helm its certificates and proxy in the environment of zerotrust_api_host.",
+)
+_FORESEEN["mtls_policy_stages"] = "Remove it; mtls_policy_stage is the stage of the whole set."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,37 +75,11 @@ class CiliumIntent:
 
 
 @dataclasses.dataclass(frozen=True)
-class IstioIntent:
-    """The variables with the prefix istio_ambient_. Paths are on the host that talks to the API.
-
-    chart_dir has the folders base, istiod, cni and ztunnel and takes the place of chart_repo. hub and tag None leave
-    the charts' own images. gateway_api_crds None: they are there already. cacerts None: istiod keeps the CA that it
-    has. namespaces None: enrolment is left as it is. waypoints are Gateways of the user's own, by namespace.
-    """
-
-    version: str = "1.31.0"
-    chart_repo: str = "https://istio-release.storage.googleapis.com/charts"
-    chart_dir: str | None = None
-    namespace: str = "istio-system"
-    hub: str | None = None
-    tag: str | None = None
-    platform: str | None = None
-    gateway_api_crds: str | None = None
-    cacerts: str | None = None
-    namespaces: tuple[str, ...] | None = None
-    waypoints: dict[str, str] = dataclasses.field(default_factory=dict)
-    values: dict[str, dict[str, t.Any]] = dataclasses.field(default_factory=dict)
-    helm_binary: str = "helm"
-    timeout_seconds: int = 600
-
-
-@dataclasses.dataclass(frozen=True)
 class PolicyIntent:
-    """The variables with the prefix mtls_policy_. stages holds the namespaces whose stage is not `stage`."""
+    """The variables with the prefix mtls_policy_."""
 
     stage: str = "observe"
     set_name: str = "default"
-    stages: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +110,7 @@ class Intent:
     accept: tuple[dict[str, t.Any], ...] = ()
     lab: bool = False
     cilium: CiliumIntent = CiliumIntent()
-    istio_ambient: IstioIntent = IstioIntent()
+    istio_ambient: IstioIntent = dataclasses.field(default_factory=IstioIntent)
     mtls_policy: PolicyIntent = PolicyIntent()
 
     def allows(self, consent: str) -> bool:
@@ -192,13 +172,12 @@ def parse(variables: t.Mapping[str, t.Any], *, extra_vars: t.Mapping[str, t.Any]
         accept=tuple(accept),
         lab=lab,
         cilium=_cilium(reader),
-        istio_ambient=_istio(reader),
+        istio_ambient=parse_istio(reader),
         mtls_policy=_policy(reader),
     )
     _workload(reader, intent)
-    for name in ("zerotrust_ca_bundle", "zerotrust_proxy_env"):
+    for name, remedy in _FORESEEN.items():
         if reader.raw(name):
-            remedy = "Remove it; give Helm its certificates and proxy in the environment of zerotrust_api_host."
             reader.bad(name, reader.raw(name), "this version does not do that", code="ZT624", remedy=remedy)
     findings += reader.findings + accept_findings
     findings += _overlaps(
@@ -458,118 +437,13 @@ def _workload(reader: Reader, intent: Intent) -> None:
         )
 
 
-def _istio(reader: Reader) -> IstioIntent:
-    version = reader.text("istio_ambient_version", "1.31.0") or "1.31.0"
-    if not re.fullmatch(r"\d+\.\d+\.\d+(-[0-9A-Za-z.]+)?", version):
-        reader.bad(
-            "istio_ambient_version", version, "a version of three numbers is expected", remedy="Write it as 1.31.0."
-        )
-        version = "1.31.0"
-    default = IstioIntent()
-    return IstioIntent(
-        version=version,
-        chart_repo=reader.text("istio_ambient_chart_repo", default.chart_repo) or default.chart_repo,
-        chart_dir=_path(reader, "istio_ambient_chart_dir"),
-        namespace=_mesh_namespace(reader),
-        hub=reader.text("istio_ambient_hub"),
-        tag=reader.text("istio_ambient_tag"),
-        platform=reader.choice("istio_ambient_platform", ISTIO_PLATFORMS),
-        gateway_api_crds=_path(reader, "istio_ambient_gateway_api_crds"),
-        cacerts=_path(reader, "istio_ambient_cacerts"),
-        namespaces=_enrolled(reader),
-        waypoints=_waypoints(reader),
-        values=_istio_values(reader),
-        helm_binary=reader.text("istio_ambient_helm_binary", "helm") or "helm",
-        timeout_seconds=reader.integer("istio_ambient_timeout_seconds", 60, 3600) or 600,
-    )
-
-
-def _path(reader: Reader, name: str) -> str | None:
-    path = reader.text(name)
-    if path is not None and not path.startswith("/"):
-        remedy = "Write the absolute path on zerotrust_api_host."
-        reader.bad(name, path, "a relative path depends on where the play was started", remedy=remedy)
-        return None
-    return path
-
-
-def _no_namespace(reader: Reader, variable: str, names: t.Sequence[str]) -> bool:
-    """Whether Kubernetes would not take one of the names (RFC 1123 label); the first one is a finding."""
-    for name in names:
-        if not _NAMESPACE.fullmatch(name):
-            reader.bad(
-                variable, name, "it is no name of a namespace", remedy="Use lower-case letters, digits and hyphens."
-            )
-            return True
-    return False
-
-
-def _mesh_namespace(reader: Reader) -> str:
-    name = reader.text("istio_ambient_namespace", "istio-system") or "istio-system"
-    return "istio-system" if _no_namespace(reader, "istio_ambient_namespace", [name]) else name
-
-
-def _enrolled(reader: Reader) -> tuple[str, ...] | None:
-    variable = "istio_ambient_namespaces"
-    given = reader.strings(variable)
-    if given is None:
-        return None
-    system = sorted({"kube-system", "istio-system"} & set(given))
-    if system:
-        reader.bad(
-            variable,
-            list(given),
-            f"{', '.join(system)} cannot be enrolled: the mesh's own agents and the pod network run there",
-            remedy="Name the namespaces of workloads only.",
-        )
-        return ()
-    return () if _no_namespace(reader, variable, given) else tuple(dict.fromkeys(given))
-
-
-def _waypoints(reader: Reader) -> dict[str, str]:
-    variable = "istio_ambient_waypoints"
-    given = reader.mapping(variable) or {}
-    if any(not isinstance(text, str) or not _NAMESPACE.fullmatch(text) for pair in given.items() for text in pair):
-        reader.bad(
-            variable, given, "it is no mapping of namespace to Gateway name", remedy="Write {namespace: waypoint}."
-        )
-        return {}
-    return {str(namespace): str(name) for namespace, name in given.items()}
-
-
-def _istio_values(reader: Reader) -> dict[str, dict[str, t.Any]]:
-    variable = "istio_ambient_values"
-    given = reader.mapping(variable) or {}
-    wrong = [
-        str(name) for name, values in given.items() if name not in ISTIO_CHARTS or not isinstance(values, t.Mapping)
-    ]
-    if wrong:
-        reader.bad(
-            variable,
-            given,
-            f"{', '.join(wrong)} is no chart with a mapping of values",
-            remedy=f"Write values per chart: {', '.join(ISTIO_CHARTS)}.",
-        )
-        return {}
-    return {str(name): dict(values) for name, values in given.items()}
-
-
 def _policy(reader: Reader) -> PolicyIntent:
     set_name = reader.text("mtls_policy_set", "default") or "default"
     if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", set_name):
         reader.bad("mtls_policy_set", set_name, "it is no Kubernetes label value", remedy="Use letters and digits.")
         set_name = "default"
     stage = _built(reader, "mtls_policy_stage", ("observe", "enforce")) or "observe"
-    return PolicyIntent(stage=stage, set_name=set_name, stages=_stages(reader))
-
-
-def _stages(reader: Reader) -> dict[str, str]:
-    """Stages by namespace are foreseen and not built: refused rather than ignored."""
-    given = reader.raw("mtls_policy_stages")
-    if given:
-        remedy = "Remove it; mtls_policy_stage is the stage of the whole set."
-        reader.bad("mtls_policy_stages", given, "this version does not do that", code="ZT624", remedy=remedy)
-    return {}
+    return PolicyIntent(stage=stage, set_name=set_name)
 
 
 def _overlaps(groups: t.Mapping[str, t.Sequence[str]]) -> list[Finding]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.istio import IstioIntent
+
 Json = dict[str, t.Any]
 
 DATAPLANE = "istio.io/dataplane-mode"
@@ -58,3 +60,8 @@ def probe_policy(ipv6: bool) -> Json:
             "ingress": [{"fromCIDR": list(PROBE_SOURCES if ipv6 else PROBE_SOURCES[:1])}],
         },
     }
+
+
+def waypoints(istio: IstioIntent, l7: t.Sequence[str]) -> dict[str, str]:
+    """Namespace -> Gateway that enforces its L7 policies: the user's own, else one that the plan makes."""
+    return {**dict.fromkeys(l7, WAYPOINT), **istio.waypoints}

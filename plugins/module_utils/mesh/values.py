@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.model import ISTIO_CHARTS, IstioIntent
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.istio import ISTIO_CHARTS, IstioIntent
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.mappings import given, merge
 
 Json = dict[str, t.Any]
 
@@ -71,31 +72,9 @@ def render(intent: IstioIntent, trust_domain: str | None) -> dict[str, Json]:
 
 def owned(values: t.Mapping[str, t.Any]) -> list[tuple[str, str]]:
     """(key, variable to set instead) of what a chart's extra values say and the intent decides."""
-    return [(path, OWNED[path]) for path in sorted(OWNED) if _given(values, path)]
-
-
-def merge(base: t.Mapping[str, t.Any], over: t.Mapping[str, t.Any]) -> Json:
-    """Deep merge of mappings; anything else in `over` replaces."""
-    result = dict(base)
-    for key, value in over.items():
-        mine = result.get(key)
-        both = isinstance(mine, t.Mapping) and isinstance(value, t.Mapping)
-        result[key] = merge(t.cast("Json", mine), value) if both else value
-    return result
+    return [(path, OWNED[path]) for path in sorted(OWNED) if given(values, path)]
 
 
 def is_ours(release: t.Mapping[str, t.Any] | None) -> bool:
     """Whether a Helm release was made by this collection."""
     return ((release or {}).get("values") or {}).get(MARKER[0]) == MARKER[1]
-
-
-def _given(values: t.Mapping[str, t.Any], path: str) -> bool:
-    """Whether values say anything at or below a path; a scalar above it counts, too, since it replaces the branch."""
-    found: t.Any = values
-    for step in path.split("."):
-        if not isinstance(found, t.Mapping):
-            return True
-        if step not in found:
-            return False
-        found = found[step]
-    return True

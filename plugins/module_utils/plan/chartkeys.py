@@ -10,6 +10,7 @@ import re
 import typing as t
 
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.findings.finding import Finding, Subject
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.mappings import given
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan.cilium import OWNED
 
 # Below these keys stand objects of Kubernetes or the user's own names, which the chart copies as they are.
@@ -90,7 +91,7 @@ def check(values: t.Mapping[str, t.Any], chart: ChartKeys | None, version: str) 
     """ZT609 for what the intent decides, ZT607 for what the chart does not have, ZT917 where that cannot be told."""
     if not values:
         return []
-    findings = [_owned(path, OWNED[path]) for path in sorted(OWNED) if _given(values, path)]
+    findings = [_owned(path, OWNED[path]) for path in sorted(OWNED) if given(values, path)]
     if chart is None:
         findings.append(
             Finding(
@@ -129,18 +130,6 @@ def _owned(path: str, variable: str) -> Finding:
         remedy=f"Remove {path} from cilium_values; {instead}.",
         source="variables",
     )
-
-
-def _given(values: t.Mapping[str, t.Any], path: str) -> bool:
-    """Whether values say anything at or below a path; a scalar above it counts, too, since it replaces the branch."""
-    found: t.Any = values
-    for step in path.split("."):
-        if not isinstance(found, t.Mapping):
-            return True
-        if step not in found:
-            return False
-        found = found[step]
-    return True
 
 
 def _paths(tree: t.Mapping[str, t.Any], prefix: str = "") -> t.Iterator[str]:

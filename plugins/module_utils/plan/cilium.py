@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import typing as t
 
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.mappings import get, merge
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.model import Intent
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.mesh import cilium_below
 
@@ -129,26 +130,6 @@ def families(cidrs: t.Sequence[str]) -> tuple[list[str], list[str]]:
     """IPv4 and IPv6 networks of a list."""
     v4 = [text for text in cidrs if ipaddress.ip_network(text).version == 4]
     return v4, [text for text in cidrs if text not in v4]
-
-
-def merge(base: t.Mapping[str, t.Any], over: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Deep merge of mappings; anything else in `over` replaces."""
-    result = dict(base)
-    for key, value in over.items():
-        mine = result.get(key)
-        both = isinstance(mine, t.Mapping) and isinstance(value, t.Mapping)
-        result[key] = merge(t.cast("dict[str, t.Any]", mine), value) if both else value
-    return result
-
-
-def get(values: t.Mapping[str, t.Any], path: str) -> t.Any:
-    """Value at a dotted path, None where a step is missing."""
-    found: t.Any = values
-    for step in path.split("."):
-        if not isinstance(found, t.Mapping) or step not in found:
-            return None
-        found = found[step]
-    return found
 
 
 def truth(value: t.Any) -> bool:

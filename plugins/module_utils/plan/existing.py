@@ -9,6 +9,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.findings.finding import Finding, Subject, canonical
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent import mappings
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.model import Intent
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan import cilium, versions
 
@@ -19,7 +20,7 @@ _IN_PROGRESS = ("pending-install", "pending-upgrade", "pending-rollback")
 
 def is_ours(release: t.Mapping[str, t.Any] | None) -> bool:
     """Whether a Helm release was made by this collection: its values carry our marker."""
-    annotations = cilium.get((release or {}).get("values") or {}, "annotations")
+    annotations = mappings.get((release or {}).get("values") or {}, "annotations")
     return isinstance(annotations, t.Mapping) and annotations.get(cilium.MARKER[0]) == cilium.MARKER[1]
 
 

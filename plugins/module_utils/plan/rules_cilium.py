@@ -12,6 +12,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.findings.finding import Finding, Subject
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent import mappings
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.model import Intent
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.mesh import cilium_below
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan import cilium, kernel, versions
@@ -36,10 +37,10 @@ class Case:
         return [host for host in self.hosts if host.node is not None and not host.excluded]
 
     def on(self, path: str) -> bool:
-        return cilium.truth(cilium.get(self.values, path))
+        return cilium.truth(mappings.get(self.values, path))
 
     def text(self, path: str) -> str:
-        value = cilium.get(self.values, path)
+        value = mappings.get(self.values, path)
         return "" if value is None else str(value)
 
 
@@ -186,10 +187,10 @@ def _ambient(case: Case) -> t.Iterator[Finding]:
         message = f"cilium_cni_exclusive is true and {reason}: Cilium would take istio-cni's configuration away"
         yield _variable("ZT643", "cilium_cni_exclusive", message, True, False)
     for path, wanted in cilium_below.REQUIRED.items():
-        value = cilium.get(given, path)
+        value = mappings.get(given, path)
         if value is not None and path not in cilium.OWNED and cilium.truth(value) != wanted:
             yield _value("ZT643", path, f"{path} is {value} and {reason}", value, wanted)
-    mode = str(cilium.get(given, "bpf.datapathMode") or "veth")
+    mode = str(mappings.get(given, "bpf.datapathMode") or "veth")
     if mode != "veth":
         yield _value("ZT643", "bpf.datapathMode", f"bpf.datapathMode is {mode} and {reason}", mode, "veth")
 

@@ -33,6 +33,7 @@ from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan import (
     mtu,
     nic,
     rules_cilium,
+    rules_mesh,
 )
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan.effective import effective
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan.hosts import (
@@ -485,7 +486,7 @@ def _action(inputs: Inputs, intent: Intent, values: t.Mapping[str, t.Any]) -> tu
 def _mesh(inputs: Inputs, intent: Intent, cilium_changes: bool) -> tuple[Json | None, list[Finding]]:
     if intent.engine != "istio_ambient":
         return None, []
-    case = mesh.Case(
+    case = rules_mesh.Case(
         intent=intent,
         cluster=inputs.cluster,
         files=inputs.mesh_files,

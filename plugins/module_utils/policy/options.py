@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.mappings import get
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.model import Intent
 
 MANAGED_BY = "aicluster.zerotrust"
@@ -48,13 +49,7 @@ def from_intent(intent: Intent) -> Options:
         if known
         else None,
         cilium_version=intent.cilium.version if intent.cni == "cilium" else None,
-        cilium_authentication=_value(values, "authentication.enabled") is True
-        and _value(values, "authentication.mutual.spire.enabled") is True,
-        cilium_l7=_value(values, "l7Proxy") is not False,
+        cilium_authentication=get(values, "authentication.enabled") is True
+        and get(values, "authentication.mutual.spire.enabled") is True,
+        cilium_l7=get(values, "l7Proxy") is not False,
     )
-
-
-def _value(values: t.Any, key: str) -> t.Any:
-    for part in key.split("."):
-        values = values.get(part) if isinstance(values, t.Mapping) else None
-    return values

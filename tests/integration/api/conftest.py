@@ -22,6 +22,7 @@ import typing as t
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
+from support.controlplane import control_plane
 
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster.client import Client, connect
 from lab import build
@@ -76,26 +77,13 @@ class Cluster(t.NamedTuple):
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Cluster]:
     tools = build.ensure(Steps(1))
     folder = tmp_path_factory.mktemp("kwok")
-    kubeconfig = folder / "kubeconfig"
-    path = f"{pathlib.Path(tools['kubectl']).parent}:{os.environ.get('PATH', '')}"
-    environment = {**os.environ, "KWOK_WORKDIR": str(folder / "work"), "PATH": path}
-    name = f"zt-api-{os.getpid()}"
-    argv = [tools["kwokctl"], "--name", name, "create", "cluster", "--runtime", "binary", "--wait", "90s"]
-    argv += ["--kubeconfig", str(kubeconfig), "--kube-authorization", "--kube-admission"]
-    for flag in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"):
-        argv += [f"--{flag}-binary", tools[flag]]
-    argv += ["--kwok-controller-binary", tools["kwok"]]
-    try:
-        done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 0, done.stderr
-        client = connect(str(kubeconfig))
+    with control_plane(tools, folder, "zt-api") as environment:
+        kubeconfig = environment["KUBECONFIG"]
+        client = connect(kubeconfig)
         install_crds(client, pathlib.Path(tools["cilium"]) / "crds" / "v2")
         for namespace in ("ai-workloads", "storage", "bench", "istio-system"):
             create(client, "/api/v1/namespaces", {"metadata": {"name": namespace}})
-        yield Cluster(str(kubeconfig), client, tools["helm"], str(pathlib.Path(tools["cilium"]) / "chart"), folder)
-    finally:
-        delete = [tools["kwokctl"], "--name", name, "delete", "cluster", "--kubeconfig", str(kubeconfig)]
-        subprocess.run(delete, env=environment, capture_output=True, timeout=60, check=False)
+        yield Cluster(kubeconfig, client, tools["helm"], str(pathlib.Path(tools["cilium"]) / "chart"), folder)
 
 
 def install_crds(client: Client, folder: pathlib.Path) -> None:

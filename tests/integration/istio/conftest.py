@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import pathlib
 import socket
 import subprocess
@@ -20,6 +19,7 @@ import urllib.request
 
 import pytest
 import yaml
+from support.controlplane import control_plane
 
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster.client import ApiError, Client, connect
 from lab import build
@@ -55,7 +55,7 @@ class Mesh:
 
     def addresses(self) -> dict[str, str]:
         return {
-            name: self.client.get(f"/api/v1/namespaces/{namespace}/pods/{name}")["status"]["podIP"]  # type: ignore[index]
+            name: self.client.request("GET", f"/api/v1/namespaces/{namespace}/pods/{name}")["status"]["podIP"]
             for name, (namespace, _labels, _account) in PODS.items()
         }
 
@@ -95,27 +95,16 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Mesh]:
         pytest.skip("istiod is not built: python3 -m lab tools --with istio")
     tools = build.ensure(Steps(1))
     folder = tmp_path_factory.mktemp("istiod")
-    kubeconfig = folder / "kubeconfig"
-    path = f"{pathlib.Path(tools['kubectl']).parent}:{os.environ.get('PATH', '')}"
-    environment = {**os.environ, "KWOK_WORKDIR": str(folder / "work"), "PATH": path, "KUBECONFIG": str(kubeconfig)}
-    name = f"zt-istio-{os.getpid()}"
-    argv = [tools["kwokctl"], "--name", name, "create", "cluster", "--runtime", "binary", "--wait", "90s"]
-    argv += ["--kubeconfig", str(kubeconfig), "--kube-authorization", "--kube-admission"]
-    for flag in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"):
-        argv += [f"--{flag}-binary", tools[flag]]
-    argv += ["--kwok-controller-binary", tools["kwok"]]
     with contextlib.ExitStack() as stack:
-        delete = [tools["kwokctl"], "--name", name, "delete", "cluster", "--kubeconfig", str(kubeconfig)]
-        stack.callback(subprocess.run, delete, env=environment, capture_output=True, timeout=60, check=False)
-        done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 0, done.stderr
-        client = connect(str(kubeconfig))
+        environment = stack.enter_context(control_plane(tools, folder, "zt-istio"))
+        kubeconfig = environment["KUBECONFIG"]
+        client = connect(kubeconfig)
         http, grpc, secure, https, monitoring = free_ports(5)
         _install(client, pathlib.Path(tools["istio"]), tools["helm"], environment, https)
         _pods(client)
         meshconfig = folder / "mesh.yaml"
         meshconfig.write_text(yaml.safe_dump({"trustDomain": "cluster.local", "rootNamespace": "istio-system"}))
-        argv = [str(build.cached("pilot-discovery")), "discovery", "--kubeconfig", str(kubeconfig)]
+        argv = [str(build.cached("pilot-discovery")), "discovery", "--kubeconfig", kubeconfig]
         argv += ["--meshConfig", str(meshconfig), "--httpAddr", f"127.0.0.1:{http}", "--grpcAddr", f"127.0.0.1:{grpc}"]
         argv += ["--secureGRPCAddr", f"127.0.0.1:{secure}", "--httpsAddr", f"127.0.0.1:{https}"]
         argv += ["--monitoringAddr", f"127.0.0.1:{monitoring}", "--ctrlz_port", "0"]

@@ -226,8 +226,8 @@ def effective(seen: Json, name: str) -> dict[str, Json]:
         of_scope = scope == "GLOBAL" or (scope == "NAMESPACE" and policy["namespace"] == workload["namespace"])
         if of_scope or key in listed:
             found[key] = policy
-    assert listed <= set(found), f"{name} lists policies that are not there: {listed - set(found)}"
-    return found
+    # istiod tells workloads before policies; whoever compares waits until nothing is missing.
+    return {**found, **{key: {"missing": True} for key in listed - set(found)}}
 
 
 def pods(mesh: Mesh) -> dict[str, Pod]:
@@ -280,7 +280,7 @@ def compare(mesh: Mesh, objects: t.Sequence[Json], documents: t.Sequence[Json] =
         return {name: {key: plain(item) for key, item in effective(seen, name).items()} for name in parties}
 
     # istiod takes the objects some milliseconds after the API server; what it says has to stay so
-    end = time.monotonic() + 8
+    end = time.monotonic() + 20
     same = 0
     while same < 3 and time.monotonic() < end:
         same = same + 1 if attached() == wanted else 0

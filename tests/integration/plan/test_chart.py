@@ -14,6 +14,7 @@ import typing as t
 import pytest
 import yaml
 
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent import mappings
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan import chartkeys, cilium
 from ansible_collections.aicluster.zerotrust.tests.unit.plan import factory
 from lab import build
@@ -101,7 +102,7 @@ def test_cluster_pool_and_dual_stack(tmp_path: pathlib.Path) -> None:
 
 def test_the_chart_takes_a_removed_key_in_silence_and_we_do_not(tmp_path: pathlib.Path) -> None:
     removed = {"encryption": {"strictMode": {"enabled": True}}}
-    config = _config(cilium.merge(_values(), removed), tmp_path)
+    config = _config(mappings.merge(_values(), removed), tmp_path)
     assert not [key for key in config if "strict" in key]
     keys = chartkeys.ChartKeys((_tools()[1] / "values.yaml").read_text())
     assert keys.unknown(removed) == [("encryption.strictMode.enabled", "encryption.strictMode.egress.enabled")]

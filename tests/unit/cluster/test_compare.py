@@ -10,7 +10,8 @@ import typing as t
 
 import pytest
 
-from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster.compare import PATHS, compare
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster.apply import list_path
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.cluster.compare import compare
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.policy.options import labels
 
 Json = dict[str, t.Any]
@@ -23,7 +24,7 @@ class Api:
         self.objects = objects
 
     def list_or_none(self, path: str) -> list[Json] | None:
-        found = [obj for obj in self.objects if PATHS[obj["kind"]] == path]
+        found = [obj for obj in self.objects if list_path(obj["kind"]) == path]
         return found or None
 
 

@@ -7,7 +7,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.model import ISTIO_CHARTS, IstioIntent
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.istio import ISTIO_CHARTS, IstioIntent
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.mesh import cilium_below, objects, releases, values
 
 FIT = {

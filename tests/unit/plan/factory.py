@@ -9,6 +9,7 @@ import copy
 import typing as t
 
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.findings.finding import Finding
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.mappings import get, merge
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.model import HostIntent, Intent, parse
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan import cilium, kernel
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan.hosts import HostState
@@ -116,7 +117,7 @@ def installed(
     """A cluster where our release of these values runs; config overrides keys of the effective cilium-config."""
     data = {
         **cilium.config(values),
-        "enable-wireguard": str(bool(cilium.get(values, "encryption.enabled"))).lower(),
+        "enable-wireguard": str(bool(get(values, "encryption.enabled"))).lower(),
         "kube-proxy-replacement": "false",
     }
     return cluster(
@@ -180,7 +181,3 @@ def plan(
 
 def codes(findings: t.Iterable[Finding]) -> list[str]:
     return sorted(finding.code for finding in findings)
-
-
-def merge(base: t.Mapping[str, t.Any], over: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    return cilium.merge(base, over)

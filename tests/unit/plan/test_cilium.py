@@ -7,6 +7,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent import mappings
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan import chartkeys, cilium
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan.run import node_network
 from ansible_collections.aicluster.zerotrust.tests.unit.plan import factory
@@ -101,7 +102,7 @@ def test_devices_are_explicit_and_mtu_is_never_set() -> None:
     ],
 )
 def test_values(variables: dict[str, t.Any], path: str, expected: t.Any) -> None:
-    assert cilium.get(_render(**variables), path) == expected
+    assert mappings.get(_render(**variables), path) == expected
 
 
 def test_intent_wins_over_extra_values() -> None:

@@ -10,9 +10,10 @@ import typing as t
 
 import pytest
 
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent import mappings
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.intent.model import parse
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.mesh import values as mesh_values
-from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan import cilium, mesh
+from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan import mesh
 from ansible_collections.aicluster.zerotrust.plugins.module_utils.plan.run import Plan, diff, summary
 from ansible_collections.aicluster.zerotrust.tests.unit.plan import factory
 from ansible_collections.aicluster.zerotrust.tests.unit.plan.factory import NOW, merge
@@ -531,4 +532,4 @@ def test_a_limited_run_and_a_preflight_plan_nothing() -> None:
 def test_engine_cilium_has_no_istio_part() -> None:
     made = factory.plan()
     assert made.document["istio"] == mesh.nothing(factory.intent())
-    assert cilium.get(made.document["cilium"]["values"], "cni.exclusive") is True
+    assert mappings.get(made.document["cilium"]["values"], "cni.exclusive") is True
