@@ -78,6 +78,17 @@ def test_tools_are_made_when_that_is_quick(
     assert bool(made_by) is made
 
 
+def test_a_scenario_whose_tool_is_not_built_is_not_run_and_counted_as_skipped(
+    runner: t.Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(runner, "run", lambda *_: 0)
+    monkeypatch.setattr(runner, "missing_tools", lambda *_: (10.0, "missing"))
+    assert runner.molecule_tier(["spire", "verify"]) == runner.Count(passed=1, skipped=1)
+    assert "molecule spire: NOT RUN, spire is not built" in capfd.readouterr().out
+    monkeypatch.setattr(runner, "missing_tools", lambda *_: (0, ""))
+    assert runner.molecule_tier(["spire", "verify"]) == runner.Count(passed=2)
+
+
 def printing(text: str, status: int = 0) -> list[str]:
     return [sys.executable, "-c", f"print({text!r}); raise SystemExit({status})"]
 

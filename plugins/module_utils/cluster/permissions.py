@@ -65,6 +65,11 @@ def needs(what: str, namespace: str, mesh_namespace: str = "") -> list[Need]:
         Need("create", "admissionregistration.k8s.io", "mutatingwebhookconfigurations"),
         Need("create", "admissionregistration.k8s.io", "validatingwebhookconfigurations"),
         Need("patch", "gateway.networking.k8s.io", "gateways"),
+        *(
+            Need(verb, "security.istio.io", kind)
+            for verb in ("create", "patch", "delete")
+            for kind in ("authorizationpolicies", "peerauthentications")
+        ),
     ]
     return [
         *read,
@@ -81,6 +86,9 @@ def needs(what: str, namespace: str, mesh_namespace: str = "") -> list[Need]:
         Need("escalate", "rbac.authorization.k8s.io", "clusterroles"),
         Need("bind", "rbac.authorization.k8s.io", "clusterroles"),
         Need("create", "", "namespaces"),
+        # Whichever engine it is: policies of the other one are looked for, too.
+        Need("list", "security.istio.io", "authorizationpolicies"),
+        Need("list", "security.istio.io", "peerauthentications"),
         Need("create", "cilium.io", "ciliumnetworkpolicies"),
         Need("patch", "cilium.io", "ciliumnetworkpolicies"),
         Need("delete", "cilium.io", "ciliumnetworkpolicies"),

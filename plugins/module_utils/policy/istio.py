@@ -19,7 +19,6 @@ from ansible_collections.aicluster.zerotrust.plugins.module_utils.policy.options
 
 Json = dict[str, t.Any]
 
-ROOT_NAMESPACE = "istio-system"
 TRUST_DOMAIN = "cluster.local"
 """Istio's own default, where the intent names no trust domain."""
 MAX_RANGE = 100
@@ -42,7 +41,7 @@ def render(
     """
     namespace = namespace_of(policy)
     own = "to" if policy.egress is None else "from"
-    if namespace == ROOT_NAMESPACE:
+    if namespace == options.root_namespace:
         raise model.PolicyError(
             "namespace" if policy.namespace else f"{own}.namespace",
             namespace,

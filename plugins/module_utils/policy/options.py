@@ -25,6 +25,7 @@ class Options:
     cluster_cidrs: every address range of pods, Services and nodes.
     cilium_version, cilium_authentication, cilium_l7: the version, whether mutual authentication is on, and L7 proxy.
     waypoints: namespace -> name of the Gateway that serves all Services of that namespace (Istio).
+    root_namespace: of Istio, whose policies apply to pods of every namespace.
     """
 
     trust_domain: str | None = None
@@ -33,6 +34,7 @@ class Options:
     cilium_authentication: bool = False
     cilium_l7: bool = True
     waypoints: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    root_namespace: str = "istio-system"
 
 
 def labels(set_name: str, cluster_name: str) -> dict[str, str]:
@@ -52,4 +54,5 @@ def from_intent(intent: Intent) -> Options:
         cilium_authentication=get(values, "authentication.enabled") is True
         and get(values, "authentication.mutual.spire.enabled") is True,
         cilium_l7=get(values, "l7Proxy") is not False,
+        root_namespace=intent.istio_ambient.namespace,
     )

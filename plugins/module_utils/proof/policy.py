@@ -36,7 +36,6 @@ def prove(intent: Data, plan: Data, state: Data | None, error: str = "") -> tupl
         "why": "",
         "encrypts": encrypts(intent),
         "objects": len(objects),
-        "gate": (plan.get("policy") or {}).get("gate"),
         "stages": stages,
         "kinds": [],
         "missing": [],

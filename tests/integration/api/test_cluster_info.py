@@ -135,6 +135,8 @@ def test_read_role_is_told_what_apply_needs(module: Call, account: Call, roles: 
     found = module(cluster_info.main, kubeconfig=account("reader", READ_ROLES), need="apply").data["cluster"]
     denied = {(entry["verb"], entry["resource"]) for entry in found["permissions"]["denied"]}
     extra = set(permissions.needs("apply", "kube-system")) - set(permissions.needs("read", "kube-system"))
+    # Its role may list Istio's policies, whichever engine there is; only an apply needs that with Cilium.
+    extra = {need for need in extra if need.verb != "list"}
     assert denied == {(need.verb, f"{need.resource}.{need.group}" if need.group else need.resource) for need in extra}
 
 

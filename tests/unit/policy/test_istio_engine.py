@@ -277,3 +277,16 @@ def test_what_a_waypoint_cannot_do_is_refused(document: Json, word: str) -> None
 def test_an_engine_that_does_not_exist() -> None:
     with pytest.raises(ValueError, match="no engine calico"):
         render([], set_name="s", cluster_name="c", engine="calico")
+
+
+@pytest.mark.parametrize(("root", "refused"), [("istio-system", False), ("ai-workloads", True)])
+def test_a_policy_in_the_namespace_of_the_mesh_would_be_one_for_every_pod(root: str, refused: bool) -> None:
+    document = {
+        "name": "api",
+        "namespace": "ai-workloads",
+        "to": {"labels": {"app": "api"}},
+        "allow": [{"from": {"namespace": "ai-workloads", "service_account": "client"}, "ports": [80]}],
+    }
+    options = Options(root_namespace=root)
+    _objects, findings = render([document], set_name="s", cluster_name="c", engine="istio_ambient", options=options)
+    assert [finding.code for finding in findings if finding.blocks] == (["ZT701"] if refused else [])
